@@ -1,0 +1,52 @@
+package backend
+
+import "time"
+
+// Lease is the right to use one slot of one backend. The session that acquired it owns it and
+// releases it once; it is not safe for concurrent use.
+type Lease struct {
+	pool    *Pool
+	backend *Backend
+}
+
+// Backend returns the backend of the lease, or nil once it is released.
+func (l *Lease) Backend() *Backend { return l.backend }
+
+// Release gives the slot back. On a lease that was given back already, or never given, it does nothing.
+func (l *Lease) Release() {
+	if l.pool == nil {
+		return
+	}
+	p, b := l.pool, l.backend
+	*l = Lease{}
+	now := p.Since()
+	p.mu.Lock()
+	defer p.unlock()
+	b.active--
+	b.tier.tell(b, now, p.opts.SlowStart)
+}
+
+// Connected reports how long the connection took to open.
+func (l *Lease) Connected(took time.Duration) {
+	p, b := l.pool, l.backend
+	now := p.Since()
+	p.mu.Lock()
+	defer p.unlock()
+	b.tier.strategy.Observe(b.index, took, now)
+}
+
+// Failed reports that the connection could not be opened and gives the slot back. What the backend is
+// not to blame for (see [Failure]) is counted, but never ejects it.
+func (l *Lease) Failed(f Failure) {
+	p, b := l.pool, l.backend
+	*l = Lease{}
+	now := p.Since()
+	p.mu.Lock()
+	defer p.unlock()
+	b.active--
+	b.totals.Failed[f]++
+	if f.blamesBackend() && b.failures.Fail(now) {
+		p.eject(b, f, now)
+	}
+	b.tier.tell(b, now, p.opts.SlowStart)
+}

@@ -1,0 +1,190 @@
+package backend
+
+import (
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"weir/backend/health"
+)
+
+// PoolOptions says how a pool chooses and judges.
+type PoolOptions struct {
+	// Strategy is a name that strategy.New knows.
+	Strategy string
+	Backends []Options
+	// SlowStart is the time in which a backend that came back grows to its whole weight. 0: at once.
+	SlowStart time.Duration
+	// Passive is how failures to connect count.
+	Passive PassiveOptions
+	// Notify is called after each change of a backend's state, without the pool's lock, in the
+	// goroutine that caused the change. nil: nobody is told.
+	Notify func(Event)
+	// Random returns uniformly distributed bits. nil: math/rand/v2.
+	Random func() uint64
+	// Clock returns the time since an arbitrary start. nil: the monotonic clock.
+	Clock func() time.Duration
+}
+
+// PassiveOptions says when failures to connect eject a backend.
+type PassiveOptions struct {
+	// Failures within Window eject. 0: never.
+	Failures int
+	Window   time.Duration
+	// EjectFor is how long an ejected backend gets no sessions.
+	EjectFor time.Duration
+	// MaxEjected is the percentage of the pool that may be unusable before nothing more is ejected.
+	MaxEjected int
+}
+
+// Event is one change of one backend's state.
+type Event struct {
+	Backend  *Backend
+	From, To State
+	// Reason is why, in words.
+	Reason string
+	// Usable of Total backends can be chosen after the change.
+	Usable, Total int
+}
+
+// What Acquire answers when it has no backend to give.
+var (
+	ErrNoBackend = errors.New("no backend is usable")
+	ErrFull      = errors.New("every usable backend is at its limit")
+)
+
+// Pool is the backends a frontend chooses among. It is safe for concurrent use.
+type Pool struct {
+	opts PoolOptions
+
+	mu      sync.Mutex
+	all     []*Backend
+	serving *tier
+	backup  *tier
+	unsettled
+	events []Event // to be sent once the lock is free
+}
+
+// NewPool makes a pool of at least one backend.
+func NewPool(o PoolOptions) (*Pool, error) {
+	if len(o.Backends) == 0 {
+		return nil, errors.New("make pool: no backend")
+	}
+	if o.Random == nil {
+		o.Random = rand.Uint64
+	}
+	if o.Clock == nil {
+		start := time.Now()
+		o.Clock = func() time.Duration { return time.Since(start) }
+	}
+	p := &Pool{opts: o}
+	return p, p.build()
+}
+
+func (p *Pool) build() error {
+	var serving, backups []*Backend
+	for i := range p.opts.Backends {
+		b := p.newBackend(&p.opts.Backends[i])
+		p.all = append(p.all, b)
+		if p.opts.Backends[i].Backup {
+			backups = append(backups, b)
+		} else {
+			serving = append(serving, b)
+		}
+	}
+	var err error
+	if p.serving, err = newTier(p.opts.Strategy, serving, p.opts.Random); err != nil {
+		return err
+	}
+	if p.backup, err = newTier(p.opts.Strategy, backups, p.opts.Random); err != nil {
+		return err
+	}
+	for _, b := range p.all {
+		if b.usable() {
+			b.tier.usable++
+		}
+		b.tier.tell(b, 0, p.opts.SlowStart)
+	}
+	return nil
+}
+
+func (p *Pool) newBackend(o *Options) *Backend {
+	return &Backend{
+		name:     o.Name,
+		network:  o.Network,
+		address:  o.Address,
+		weight:   o.Weight,
+		max:      o.MaxConnections,
+		disabled: o.Disabled,
+		up:       o.Up,
+		reason:   "initial state",
+		since:    time.Now(),
+		failures: health.NewPassive(p.opts.Passive.Failures, p.opts.Passive.Window),
+	}
+}
+
+// Since returns the pool's clock: what Request.Now wants.
+func (p *Pool) Since() time.Duration { return p.opts.Clock() }
+
+// Acquire picks a backend and takes one slot of it in one step, so that no limit is ever passed. again
+// says that the session has been there already, because nothing else is usable. The lease must be
+// released. It fails with [ErrNoBackend] or [ErrFull], and never waits.
+func (p *Pool) Acquire(r *Request) (l Lease, again bool, err error) {
+	p.mu.Lock()
+	defer p.unlock()
+	p.settle(r.Now)
+	b := p.pick(r)
+	if b == nil && len(r.tried) > 0 {
+		b, again = p.pickAgain(r), true
+	}
+	if b == nil {
+		return Lease{}, false, p.why()
+	}
+	b.active++
+	b.totals.Sessions++
+	b.tier.tell(b, r.Now, p.opts.SlowStart)
+	return Lease{pool: p, backend: b}, again, nil
+}
+
+// pick asks those that serve, and the backups when none of those is left to try.
+func (p *Pool) pick(r *Request) *Backend {
+	if b := p.serving.pick(r); b != nil {
+		return b
+	}
+	if p.serving.untried(r) > 0 { // full, but there
+		return nil
+	}
+	return p.backup.pick(r)
+}
+
+func (p *Pool) pickAgain(r *Request) *Backend {
+	last := r.tried
+	r.tried = nil
+	b := p.pick(r)
+	r.tried = last
+	r.startOver()
+	return b
+}
+
+func (p *Pool) why() error {
+	if p.usable() == 0 {
+		return ErrNoBackend
+	}
+	return ErrFull
+}
+
+func (p *Pool) usable() int { return p.serving.usable + p.backup.usable }
+
+// unlock frees the lock and then tells of what changed while it was held: whoever is told may be slow.
+func (p *Pool) unlock() {
+	events := p.events
+	p.events = nil
+	p.mu.Unlock()
+	if p.opts.Notify == nil {
+		return
+	}
+	for _, e := range events {
+		p.opts.Notify(e)
+	}
+}

@@ -1,0 +1,35 @@
+//go:build !linux
+
+package sockopt
+
+import (
+	"net"
+	"syscall"
+)
+
+// ListenConfig returns what opens listening sockets with these options. Here keepalive is set on
+// each accepted socket, and UserTimeout does nothing.
+func (o Options) ListenConfig() net.ListenConfig {
+	lc := net.ListenConfig{KeepAlive: -1, KeepAliveConfig: o.keepalive()}
+	lc.SetMultipathTCP(false)
+	return lc
+}
+
+// Dialer returns what opens connections with these options. Here UserTimeout and DeferPort do nothing.
+func (o Options) Dialer() net.Dialer {
+	d := net.Dialer{KeepAlive: -1, KeepAliveConfig: o.keepalive()}
+	d.SetMultipathTCP(false)
+	return d
+}
+
+// SetBacklog does nothing here: the accept queue keeps the system's default length.
+func SetBacklog(syscall.Conn, int) error { return nil }
+
+func (o Options) keepalive() net.KeepAliveConfig {
+	return net.KeepAliveConfig{
+		Enable:   o.KeepaliveIdle > 0,
+		Idle:     o.KeepaliveIdle,
+		Interval: o.KeepaliveInterval,
+		Count:    o.KeepaliveCount,
+	}
+}

@@ -1,0 +1,173 @@
+package strategy
+
+import "time"
+
+// cyclic gives every member its turn, as often as its weight says, and spreads the turns of each as
+// evenly as whole sessions allow. It is what users know as smooth weighted round robin (nginx), in
+// O(log n) instead of O(n).
+//
+// It is stride scheduling (Waldspurger and Weihl 1995) in virtual time: a member of weight w has one
+// turn in every round/w, and each session moves the time on by round/(sum of the weights). Among the
+// members whose turn has begun, the one whose turn ends first is picked (earliest deadline first, as
+// in Envoy). That a turn must have begun is what stride scheduling and Envoy lack: without it, weights
+// 5, 1, 1 give a five times in a row. With it (WF2Q: Bennett and Zhang, INFOCOM 1996) no member is ever
+// a whole session away from its exact share, after any number of sessions.
+//
+// Weights a 5, b 1, c 1; the round is taken as 35, so a turn of a lasts 7, of b and c 35, a session 5:
+//
+//	time        0     5     10    15    20    25    30    35
+//	turn of a   0-7   7-14  7-14  14-21 21-28 21-28 28-35 35-42
+//	turn of b   0-35  0-35  35-70 …
+//	turn of c   0-35  0-35  0-35  0-35  0-35  35-70 …
+//	begun       a b c b c   a c   a c   c     a     a     a b c
+//	picked      a     b     a     a     c     a     a     a
+//
+// A turn that ends while its member is away (down, or full) is lost, not saved up, so that nobody
+// catches up in a burst. A turn that has not ended is kept, so that going away and coming back, as a
+// member at its limit does with every session, gains nothing and costs nothing.
+type cyclic struct {
+	turns    []turn
+	waiting  heap   // members whose turn has not begun, as far as was looked: by start
+	ready    heap   // members whose turn has begun: by deadline
+	now      uint64 // virtual time
+	left     uint64 // what the last division of a session's time left over
+	total    uint64 // sum of the weights of the members in waiting and ready
+	heaviest uint64 // no weight was ever greater
+}
+
+// turn is a member's present or next turn.
+type turn struct {
+	start    uint64 // virtual time
+	left     uint64 // what dividing round by the weight left over at start, below the weight
+	weight   uint64 // effective weight when it last was eligible; 0 if it never was
+	eligible bool
+}
+
+// round is the virtual time in which a member of effective weight 1 has one turn. It is the square of
+// maxWeight, so that two different fractions of it never round to the same time. The time wraps after
+// 2^24 turns of weight 1, or a few hours of a busy single member: the comparisons allow for that
+// (see key), as no turn starts more than one round ahead.
+const round = maxWeight * maxWeight
+
+// maxWeight bounds effective weights; greater ones count as this. It is more than 10,000 configured.
+const maxWeight = 1 << 20
+
+func newCyclic(members []Member) *cyclic {
+	return &cyclic{
+		turns:   make([]turn, len(members)),
+		waiting: newHeap(len(members)),
+		ready:   newHeap(len(members)),
+	}
+}
+
+func (c *cyclic) Pick(r *Request) int {
+	c.promote()
+	i := c.ready.best(r.Tried)
+	if i < 0 {
+		i = c.waiting.best(r.Tried)
+	}
+	if i >= 0 {
+		c.use(i)
+	}
+	return i
+}
+
+// promote moves to ready the members whose turn has begun and might be the next to end. If none has
+// begun, time jumps to the first that will: an idle moment is nobody's.
+//
+// No turn in waiting ends before the first start there plus the shortest possible turn. When what is
+// ready ends no later, the rest can wait. So with equal weights a round that begins for 10,000 members
+// at once costs each session one move, not one session 10,000.
+func (c *cyclic) promote() {
+	if c.ready.empty() && !c.waiting.empty() && after(c.waiting.nodes[0].a, c.now) {
+		c.now = c.waiting.nodes[0].a
+	}
+	for !c.waiting.empty() {
+		first := c.waiting.nodes[0]
+		if after(first.a, c.now) {
+			return
+		}
+		if !c.ready.empty() && !after(c.ready.nodes[0].a, first.a+round/c.heaviest) {
+			return
+		}
+		c.waiting.remove(int(first.member))
+		c.ready.set(int(first.member), key{c.turns[first.member].deadline(), uint64(first.member)})
+	}
+}
+
+// use ends the turn of i, begins its next where this one would have ended, and moves time on.
+func (c *cyclic) use(i int) {
+	t := &c.turns[i]
+	t.start, t.left = t.deadline(), (round+t.left)%t.weight
+	c.ready.remove(i)
+	c.waiting.set(i, key{t.start, uint64(i)})
+	c.now += (round + c.left) / c.total
+	c.left = (round + c.left) % c.total
+}
+
+func (c *cyclic) Update(i int, l Load) {
+	t := &c.turns[i]
+	weight := clampWeight(l.Weight)
+	if l.Eligible == t.eligible && (weight == t.weight || !l.Eligible) {
+		return
+	}
+	if t.eligible {
+		c.leave(i)
+	}
+	if l.Eligible {
+		c.join(i, weight)
+	}
+}
+
+func (c *cyclic) leave(i int) {
+	t := &c.turns[i]
+	t.eligible = false
+	c.waiting.remove(i)
+	c.ready.remove(i)
+	c.setTotal(c.total - t.weight)
+}
+
+func (c *cyclic) join(i int, weight uint64) {
+	t := &c.turns[i]
+	t.eligible = true
+	c.resume(t, weight)
+	c.heaviest = max(c.heaviest, weight)
+	c.waiting.set(i, key{t.start, uint64(i)})
+	c.setTotal(c.total + weight)
+}
+
+// resume gives t the turn it has now: the old one if that has not ended, otherwise a new one. What is
+// left to wait of a turn that has not begun is stretched by a change of weight, as Waldspurger and Weihl
+// do: a member in slow start would otherwise wait to the end of a turn 100 times as long as its weight
+// by then allows.
+//
+// A start more than two turns ahead makes no sense (the clock went round since t was last here) and
+// counts as long past.
+func (c *cyclic) resume(t *turn, weight uint64) {
+	old := max(t.weight, 1)
+	length := round / old
+	ahead, behind := t.start-c.now, c.now-t.start
+	switch {
+	case behind >= length && ahead > 2*length:
+		t.start, t.left = c.now, 0
+	case weight != old && ahead <= 2*length:
+		t.start, t.left = c.now+ahead*old/weight, 0
+	case weight != old:
+		t.left = 0
+	}
+	t.weight = weight
+}
+
+func (c *cyclic) setTotal(total uint64) {
+	c.total, c.left = total, 0
+}
+
+func (c *cyclic) Observe(int, time.Duration, time.Duration) {}
+
+// deadline is where the turn ends and the next one starts.
+func (t *turn) deadline() uint64 { return t.start + (round+t.left)/t.weight }
+
+// after says whether virtual time x is later than y.
+func after(x, y uint64) bool { return int64(x-y) > 0 }
+
+func clampWeight(w int) uint64 { return uint64(min(max(w, 1), maxWeight)) }

@@ -1,0 +1,112 @@
+package strategy
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// names are the canonical names of all strategies.
+var names = []string{"cyclic", "least-connections", "two-choices", "source-hash", "first", "least-latency"}
+
+// house is a strategy with its members as a pool would keep them.
+type house struct {
+	Strategy
+	loads []Load
+	now   time.Duration
+}
+
+// furnish builds a house whose members have the configured weights and are eligible.
+func furnish(t testing.TB, name string, weights ...int) *house {
+	t.Helper()
+	s, err := New(name, list(weights...), rand.New(rand.NewPCG(1, 2)).Uint64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{Strategy: s, loads: make([]Load, len(weights))}
+	for i, w := range weights {
+		h.update(i, Load{Eligible: true, Weight: w * WeightUnit})
+	}
+	return h
+}
+
+func list(weights ...int) []Member {
+	members := make([]Member, len(weights))
+	for i, w := range weights {
+		members[i] = Member{ID: fmt.Sprintf("10.0.%d.%d:80", i/256, i%256), Weight: w}
+	}
+	return members
+}
+
+// equal is n times the weight 1.
+func equal(n int) []int { return slices.Repeat([]int{1}, n) }
+
+func (h *house) update(i int, l Load) {
+	h.loads[i] = l
+	h.Update(i, l)
+}
+
+func (h *house) eligible(i int, yes bool) {
+	l := h.loads[i]
+	l.Eligible = yes
+	h.update(i, l)
+}
+
+func (h *house) active(i, n int) {
+	l := h.loads[i]
+	l.Active = n
+	h.update(i, l)
+}
+
+// pick asks without counting a session.
+func (h *house) pick(tried ...int) int { return h.pickFor(0, tried...) }
+
+func (h *house) pickFor(key uint64, tried ...int) int {
+	return h.Pick(&Request{Key: key, Now: h.now, Tried: tried})
+}
+
+// picks asks n times, each session ending before the next begins.
+func (h *house) picks(n int) []int {
+	got := make([]int, n)
+	for k := range got {
+		got[k] = h.pick()
+	}
+	return got
+}
+
+// begin picks and counts the session.
+func (h *house) begin(tried ...int) int {
+	i := h.pick(tried...)
+	if i >= 0 {
+		h.active(i, h.loads[i].Active+1)
+	}
+	return i
+}
+
+// free lists the members that may be picked.
+func (h *house) free(tried []int) []int {
+	var free []int
+	for i, l := range h.loads {
+		if l.Eligible && !slices.Contains(tried, i) {
+			free = append(free, i)
+		}
+	}
+	return free
+}
+
+func wantPicks(t *testing.T, h *house, want ...int) {
+	t.Helper()
+	if got := h.picks(len(want)); !slices.Equal(got, want) {
+		t.Fatalf("picks: got %v, want %v", got, want)
+	}
+}
+
+func counts(picks []int, members int) []int {
+	n := make([]int, members)
+	for _, i := range picks {
+		n[i]++
+	}
+	return n
+}

@@ -1,0 +1,80 @@
+package backend
+
+import (
+	"fmt"
+	"time"
+
+	"weir/backend/strategy"
+)
+
+// tier is the backends that compete with each other: those that serve, or the backups.
+type tier struct {
+	strategy strategy.Strategy
+	members  []*Backend
+	usable   int
+
+	ask strategy.Request // what the strategy is asked; kept here so that a pick allocates nothing
+}
+
+func newTier(name string, members []*Backend, random func() uint64) (*tier, error) {
+	list := make([]strategy.Member, len(members))
+	for i, b := range members {
+		list[i] = strategy.Member{ID: b.name, Weight: b.weight}
+	}
+	s, err := strategy.New(name, list, random)
+	if err != nil {
+		return nil, fmt.Errorf("make pool: %w", err)
+	}
+	t := &tier{strategy: s, members: members}
+	for i, b := range members {
+		b.tier, b.index = t, i
+	}
+	return t, nil
+}
+
+// pick returns the chosen backend, or nil when none is eligible but those tried.
+func (t *tier) pick(r *Request) *Backend {
+	if t.usable == 0 {
+		return nil
+	}
+	t.ask.Key, t.ask.Now, t.ask.Tried = r.key, r.Now, t.ask.Tried[:0]
+	for _, b := range r.tried {
+		if b.tier == t {
+			t.ask.Tried = append(t.ask.Tried, b.index)
+		}
+	}
+	i := t.strategy.Pick(&t.ask)
+	if i < 0 {
+		return nil
+	}
+	return t.members[i]
+}
+
+// untried returns how many usable members the request has not tried yet.
+func (t *tier) untried(r *Request) int {
+	n := t.usable
+	for _, b := range r.tried {
+		if b.tier == t && b.usable() {
+			n--
+		}
+	}
+	return n
+}
+
+// tell lets the strategy know what is now true of b.
+func (t *tier) tell(b *Backend, now, slowStart time.Duration) {
+	t.strategy.Update(b.index, strategy.Load{
+		Eligible: b.usable() && !b.full(),
+		Weight:   b.effectiveWeight(now, slowStart),
+		Active:   b.active,
+	})
+}
+
+// effectiveWeight grows linearly from nothing to the whole weight while b starts slowly.
+func (b *Backend) effectiveWeight(now, slowStart time.Duration) int {
+	whole := b.weight * strategy.WeightUnit
+	if b.rampFrom == 0 || now >= b.rampFrom+slowStart {
+		return max(1, whole)
+	}
+	return max(1, int(float64(whole)*float64(now-b.rampFrom)/float64(slowStart)))
+}

@@ -1,0 +1,115 @@
+package balancer
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/rs/zerolog"
+
+	"weir/backend"
+	"weir/backend/sockopt"
+	"weir/config"
+	"weir/frontend"
+	"weir/frontend/relay"
+)
+
+// assembler translates a configuration into the options of the other rooms.
+type assembler struct {
+	ctx   context.Context
+	log   zerolog.Logger
+	stock *relay.Stock
+	slots *frontend.Slots
+}
+
+func (a *assembler) part(c *config.Frontend) (*part, error) {
+	p := new(part)
+	notify := notifier{log: a.log, frontend: c.Name}
+	if c.Health.OnDown == "close" {
+		notify.cut = func(b *backend.Backend) { p.frontend.CutBackend(b) }
+	}
+	var err error
+	if p.pool, err = backend.NewPool(poolOptions(c, notify.event)); err != nil {
+		return nil, err
+	}
+	if p.frontend, err = frontend.Open(a.ctx, a.frontendOptions(c, p.pool)); err != nil {
+		return nil, err
+	}
+	p.probers = newProbers(c, p.pool)
+	return p, nil
+}
+
+func poolOptions(c *config.Frontend, notify func(backend.Event)) backend.PoolOptions {
+	o := backend.PoolOptions{
+		Strategy:  c.Strategy,
+		SlowStart: c.Health.SlowStart.Std(),
+		Passive: backend.PassiveOptions{
+			Failures:   c.Passive.Failures,
+			Window:     c.Passive.Window.Std(),
+			EjectFor:   c.Passive.EjectFor.Std(),
+			MaxEjected: c.Passive.MaxEjected,
+		},
+		Notify: notify,
+	}
+	for i := range c.Backends {
+		o.Backends = append(o.Backends, backendOptions(&c.Backends[i], &c.Health))
+	}
+	return o
+}
+
+func backendOptions(c *config.Backend, h *config.Health) backend.Options {
+	network, address := c.ForwardTo.Dial()
+	return backend.Options{
+		Name:           c.Name,
+		Network:        network,
+		Address:        address,
+		Weight:         c.Weight,
+		Backup:         c.Backup,
+		MaxConnections: c.MaxConnections,
+		Disabled:       c.Disabled,
+		Up:             h.Kind == "none" || h.Initial == "up",
+	}
+}
+
+func (a *assembler) frontendOptions(c *config.Frontend, pool *backend.Pool) frontend.Options {
+	socket := sockopt.Options{
+		KeepaliveIdle:     c.Keepalive.Idle.Std(),
+		KeepaliveInterval: c.Keepalive.Interval.Std(),
+		KeepaliveCount:    c.Keepalive.Count,
+		UserTimeout:       c.UserTimeout.Std(),
+	}
+	dialer := backend.NewDialer(c.ConnectTimeout.Std(), socket, sources(c.SourceAddress))
+	return frontend.Options{
+		Name:             c.Name,
+		Bind:             binds(c.BindOn),
+		Backlog:          c.Backlog,
+		Socket:           socket,
+		Pool:             pool,
+		Dial:             dialer.Dial,
+		Retries:          c.Retries,
+		IdleTimeout:      c.IdleTimeout.Std(),
+		HalfCloseTimeout: c.HalfCloseTimeout.Std(),
+		SessionTimeout:   c.SessionTimeout.Std(),
+		SessionJitter:    c.SessionJitter,
+		MaxSessions:      c.MaxSessions,
+		ResetRefused:     c.OnNoBackend == "reset",
+		Slots:            a.slots,
+		Stock:            a.stock,
+		Log:              a.log,
+	}
+}
+
+func binds(addresses []config.Address) []frontend.Bind {
+	list := make([]frontend.Bind, len(addresses))
+	for i, a := range addresses {
+		list[i].Network, list[i].Address = a.Listen()
+	}
+	return list
+}
+
+func sources(ips []config.IP) []netip.Addr {
+	list := make([]netip.Addr, len(ips))
+	for i, ip := range ips {
+		list[i] = ip.Addr
+	}
+	return list
+}

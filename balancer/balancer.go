@@ -1,0 +1,180 @@
+// Package balancer is the running whole: it assembles frontends, pools and probers from a
+// configuration, runs them, and stops them without losing a session that can still finish.
+//
+// The balancing itself is in frontend and backend. Start with [New], then [Balancer.Run].
+package balancer
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"weir/backend"
+	"weir/config"
+	"weir/frontend"
+	"weir/frontend/relay"
+)
+
+// Balancer is one weir.
+type Balancer struct {
+	log      zerolog.Logger
+	shutdown config.Shutdown
+	stock    *relay.Stock
+	parts    []*part
+}
+
+// part is one frontend with the pool behind it and the probers of that pool.
+type part struct {
+	frontend *frontend.Frontend
+	pool     *backend.Pool
+	probers  []*prober
+}
+
+// New opens every listener of cfg and starts nothing yet: a port in use leaves nothing half-started.
+// Either run what it returns, or close it.
+func New(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*Balancer, error) {
+	shares, err := shareDescriptors(cfg)
+	if err != nil {
+		return nil, err
+	}
+	b := &Balancer{log: log, shutdown: cfg.Shutdown, stock: relay.NewStock(shares.pipes)}
+	a := assembler{ctx: ctx, log: log, stock: b.stock, slots: frontend.NewSlots(shares.sessions)}
+	for i := range cfg.Frontends {
+		p, err := a.part(&cfg.Frontends[i])
+		if err != nil {
+			b.Close()
+			return nil, err
+		}
+		b.parts = append(b.parts, p)
+	}
+	return b, nil
+}
+
+// Close lets go of a balancer that was never run.
+func (b *Balancer) Close() {
+	for _, p := range b.parts {
+		p.frontend.Close()
+	}
+	b.stock.Close()
+}
+
+// Addrs returns the listening addresses of the frontend of that name, nil if there is none.
+func (b *Balancer) Addrs(frontend string) []net.Addr {
+	if p := b.part(frontend); p != nil {
+		return p.frontend.Addrs()
+	}
+	return nil
+}
+
+// Frontend returns the frontend of that name, or nil.
+func (b *Balancer) Frontend(name string) *frontend.Frontend {
+	if p := b.part(name); p != nil {
+		return p.frontend
+	}
+	return nil
+}
+
+// Pool returns the pool behind the frontend of that name, or nil.
+func (b *Balancer) Pool(frontend string) *backend.Pool {
+	if p := b.part(frontend); p != nil {
+		return p.pool
+	}
+	return nil
+}
+
+func (b *Balancer) part(name string) *part {
+	for _, p := range b.parts {
+		if p.frontend.Name() == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// Run serves until stop ends, then drains: it accepts for the grace time, closes the listeners, and
+// gives the running sessions the drain time before it cuts them. When now ends, that is at once. Run
+// is called once and closes all that New opened.
+func (b *Balancer) Run(stop, now context.Context) error {
+	defer b.stock.Close()
+	accepting, endAccepting := context.WithCancel(context.Background())
+	defer endAccepting()
+	watching, endWatching := context.WithCancel(context.Background())
+	defer endWatching()
+
+	var serving, watchers errgroup.Group
+	for _, p := range b.parts {
+		serving.Go(func() error { return p.frontend.Serve(accepting) })
+		p.watch(watching, &watchers)
+	}
+	<-stop.Done()
+	b.log.Info().Dur("grace", b.shutdown.Grace.Std()).Dur("drain", b.shutdown.Drain.Std()).Msg("stopping")
+	sleep(now, b.shutdown.Grace.Std())
+	endAccepting()
+	err := serving.Wait()
+	b.drain(now)
+	endWatching()
+	if werr := watchers.Wait(); err == nil {
+		err = werr
+	}
+	b.logTotals()
+	return err
+}
+
+// watch starts what looks after the sessions and the backends of a part.
+func (p *part) watch(ctx context.Context, g *errgroup.Group) {
+	g.Go(func() error { p.frontend.Watch(ctx); return nil })
+	for _, pr := range p.probers {
+		g.Go(func() error { pr.run(ctx); return nil })
+	}
+}
+
+// drain waits for the sessions of all frontends, and cuts them when the time is up.
+func (b *Balancer) drain(now context.Context) {
+	ctx, cancel := context.WithTimeout(now, b.shutdown.Drain.Std())
+	defer cancel()
+	var g errgroup.Group
+	for _, p := range b.parts {
+		g.Go(func() error { p.frontend.Drain(ctx); return nil })
+	}
+	g.Wait()
+}
+
+func (b *Balancer) logTotals() {
+	for _, p := range b.parts {
+		c := p.frontend.Counters()
+		b.log.Info().Str("frontend", p.frontend.Name()).
+			Uint64("sessions", c.Closed.Load()).Uint64("normal", c.Of(frontend.Normal)).
+			Uint64("bytes_up", c.BytesUp.Load()).Uint64("bytes_down", c.BytesDown.Load()).
+			Msg("stopped")
+	}
+}
+
+// sleep waits for d, or until ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// Count says how many frontends and backends a configuration has, in words.
+func Count(cfg *config.Config) string {
+	backends := 0
+	for i := range cfg.Frontends {
+		backends += len(cfg.Frontends[i].Backends)
+	}
+	return fmt.Sprintf("%s, %s", plural(len(cfg.Frontends), "frontend"), plural(backends, "backend"))
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,45 @@
+package balancer
+
+import (
+	"fmt"
+
+	"weir/config"
+	"weir/frontend/relay"
+)
+
+const (
+	// perSession is the descriptors of one session: its two sockets.
+	perSession = 2
+	// spare is kept for all else: the standard three, the poller, log files, name look-ups, admin.
+	spare = 48
+	// pipeShare of all descriptors, at most, may be pipes.
+	pipeShare = 16
+	// manySessions bounds the sessions where descriptors do not.
+	manySessions = 1 << 30
+)
+
+// shares is how the descriptors of the process are divided, so that accepting can never starve the
+// probes or the operator.
+type shares struct{ sessions, pipes int }
+
+// shareDescriptors divides what the process may open (RLIMIT_NOFILE).
+func shareDescriptors(cfg *config.Config) (shares, error) {
+	limit := descriptorLimit()
+	s := shares{pipes: min(relay.MaxPipes, limit/pipeShare/2)}
+	rest := limit - spare - 2*s.pipes - fixed(cfg)
+	s.sessions = min(rest/perSession, manySessions)
+	if s.sessions < 1 {
+		return s, fmt.Errorf("share descriptors: the limit of %d open files leaves none for sessions: at least %d are needed",
+			limit, limit-rest+perSession)
+	}
+	return s, nil
+}
+
+// fixed is one descriptor for each listener and for the one probe each backend has at a time.
+func fixed(cfg *config.Config) int {
+	n := 0
+	for i := range cfg.Frontends {
+		n += len(cfg.Frontends[i].BindOn) + len(cfg.Frontends[i].Backends)
+	}
+	return n
+}

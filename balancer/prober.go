@@ -1,0 +1,83 @@
+package balancer
+
+import (
+	"context"
+	"math/rand/v2"
+	"net"
+	"strconv"
+
+	"weir/backend"
+	"weir/backend/health"
+	"weir/backend/sockopt"
+	"weir/config"
+)
+
+// prober probes one backend and tells its pool.
+type prober struct {
+	pool    *backend.Pool
+	backend *backend.Backend
+	probe   health.Probe
+	loop    health.Prober
+}
+
+// newProbers returns a prober for each backend that is to be probed.
+func newProbers(c *config.Frontend, pool *backend.Pool) []*prober {
+	if c.Health.Kind == "none" {
+		return nil
+	}
+	dialer := sockopt.Options{}.Dialer()
+	var list []*prober
+	for i, b := range pool.Backends() {
+		if c.Backends[i].Disabled {
+			continue
+		}
+		network, address := probeAddress(b, &c.Health)
+		list = append(list, &prober{
+			pool: pool, backend: b, loop: loop(&c.Health),
+			probe: health.TCP(network, address, dialer.DialContext),
+		})
+	}
+	return list
+}
+
+// probeAddress is the backend's own, but for what the file overrides. A unix socket has no port, and is
+// probed elsewhere only when both are given.
+func probeAddress(b *backend.Backend, h *config.Health) (network, address string) {
+	if h.Port == 0 && h.Address == "" || b.Network() != "tcp" && (h.Port == 0 || h.Address == "") {
+		return b.Network(), b.Address()
+	}
+	host, port, _ := net.SplitHostPort(b.Address()) // of a unix socket nothing is used
+	if h.Address != "" {
+		host = h.Address
+	}
+	if h.Port != 0 {
+		port = strconv.Itoa(h.Port)
+	}
+	return "tcp", net.JoinHostPort(host, port)
+}
+
+func loop(h *config.Health) health.Prober {
+	return health.Prober{
+		Interval:     h.Interval.Std(),
+		FastInterval: h.FastInterval.Std(),
+		Timeout:      h.Timeout.Std(),
+		Rise:         h.Rise,
+		Fall:         h.Fall,
+		Jitter:       h.Jitter,
+		InitialUp:    h.Initial == "up",
+		Random:       rand.Float64,
+	}
+}
+
+func (p *prober) run(ctx context.Context) {
+	p.loop.Run(ctx, p.probe, func(c health.Change) {
+		p.pool.SetUp(p.backend, c.Up, reason(c))
+	})
+}
+
+func reason(c health.Change) string {
+	if c.Up {
+		return c.Streak + " probes passed"
+	}
+	return c.Streak + " probes failed: " + c.Reason.Error()
+}

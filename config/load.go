@@ -1,0 +1,85 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// maxFile is where a file is refused: far above a file with 50,000 backends, and far below what
+// would hurt when somebody points weir at a disk image.
+const maxFile = 16 << 20
+
+// leastFile is a whole configuration in one line of TOML, for hints.
+const leastFile = `frontend = { bind_on = ":7070", backend = { forward_to = "127.0.0.1:8080" } }`
+
+// Load reads and checks a file. What is wrong with its content comes as [Mistakes], all at once;
+// a file that cannot be read as another error that names it.
+func Load(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read config: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("read config: %w", err)
+	}
+	return Parse(path, data)
+}
+
+// Parse checks the content of a file. The error is [Mistakes], naming the file as given here.
+func Parse(file string, data []byte) (*Config, error) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // Windows editors begin with a byte order mark
+	r := newReport(file, nil)
+	if len(data) > maxFile {
+		r.add(0, "", &fault{"the file is larger than 16 MiB", ""})
+		return nil, r.err()
+	}
+	r = newReport(file, data)
+	c := parse(r)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func parse(r *report) *Config {
+	root := buildTree(r)
+	if root == nil {
+		return nil
+	}
+	if len(root.names) == 0 {
+		r.add(0, "", &fault{"the file is empty", "the least file is: " + leastFile})
+		return nil
+	}
+	c := new(Config)
+	index := decode(r, root, c)
+	c.nameAll()
+	validate(r, index, c)
+	if len(r.found) == 0 {
+		unmarshalNet(r)
+	}
+	return c
+}
+
+// unmarshalNet lets go-toml's own decoder read the file as well: what that calls invalid (dates that
+// do not exist, some way to define a key twice that treeBuilder does not know) is never accepted.
+func unmarshalNet(r *report) {
+	err := toml.Unmarshal(r.data, new(map[string]any))
+	if err == nil {
+		return
+	}
+	f := &fault{"not TOML: " + clean(err.Error()), ""}
+	var derr *toml.DecodeError
+	if !errors.As(err, &derr) {
+		r.add(0, "", f)
+		return
+	}
+	line, column := derr.Position() // the column counts bytes
+	r.add(r.lines[line-1]+column-1, "", f)
+}

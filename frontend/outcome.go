@@ -1,0 +1,122 @@
+package frontend
+
+import (
+	"errors"
+	"syscall"
+
+	"weir/backend"
+	"weir/frontend/relay"
+)
+
+// Outcome is why, and by whom, a session ended.
+type Outcome uint8
+
+// The outcomes.
+const (
+	unknown            Outcome = iota
+	Normal                     // both sides finished
+	ClientReset                // the client reset the connection, or took no more
+	ClientTimedOut             // the client's host no longer answers
+	ClientLeft                 // the client left before it had a backend
+	BackendReset               // the backend reset the connection
+	BackendTimedOut            // the backend's host no longer answers
+	ConnectRefused             // the last backend tried refused
+	ConnectTimeout             // the last backend tried did not answer
+	ConnectUnreachable         // no route to the last backend tried
+	ConnectFailed              // the last backend tried could not be connected to, for another reason
+	NoResources                // we have no descriptor, port or memory left
+	NoBackend                  // no backend is usable
+	BackendsFull               // every usable backend is at its limit
+	idleTimeout                // no byte either way
+	halfCloseTimeout           // one side had finished, the other said nothing
+	sessionTimeout             // the session's time was up
+	backendDown                // its backend went down, and on_down is "close"
+	shutdown                   // weir was stopped
+	internalError              // a panic, see the log
+	numOutcomes
+)
+
+// outcomes holds the words of each, who is behind it as HAProxy's first letter, and the second letter
+// where it is always the same.
+var outcomes = [numOutcomes]struct {
+	words      string
+	who, phase byte
+}{
+	unknown:            {"unknown", '-', 0},
+	Normal:             {"normal", '-', '-'},
+	ClientReset:        {"client reset", 'C', 0},
+	ClientTimedOut:     {"client timed out", 'c', 0},
+	ClientLeft:         {"client left", 'C', 0},
+	BackendReset:       {"backend reset", 'S', 0},
+	BackendTimedOut:    {"backend timed out", 's', 0},
+	ConnectRefused:     {"connection refused", 'S', 'C'},
+	ConnectTimeout:     {"connect timeout", 's', 'C'},
+	ConnectUnreachable: {"backend unreachable", 'S', 'C'},
+	ConnectFailed:      {"connect failed", 'S', 'C'},
+	NoResources:        {"out of resources", 'R', 'C'},
+	NoBackend:          {"no backend", 'S', 'C'},
+	BackendsFull:       {"backends full", 'P', 'Q'},
+	idleTimeout:        {"idle timeout", 'c', 0},
+	halfCloseTimeout:   {"half-close timeout", 'c', 'L'},
+	sessionTimeout:     {"session timeout", 'P', 0},
+	backendDown:        {"backend down", 'D', 0},
+	shutdown:           {"shutdown", 'K', 0},
+	internalError:      {"internal error", 'L', 0},
+}
+
+func (o Outcome) String() string { return outcomes[o].words }
+
+// code returns HAProxy's two letters: who ended the session, and in which phase.
+func (o Outcome) code(p phase) string {
+	if fixed := outcomes[o].phase; fixed != 0 {
+		return string([]byte{outcomes[o].who, fixed})
+	}
+	return string([]byte{outcomes[o].who, byte(p)})
+}
+
+// phase is how far a session came, as HAProxy's second letter.
+type phase byte
+
+const (
+	connecting phase = 'C'
+	relaying   phase = 'D'
+	lastBytes  phase = 'L' // one side has finished
+)
+
+// ofFailure says what the last failed attempt to connect means for the session.
+func ofFailure(f backend.Failure) Outcome {
+	switch f {
+	case backend.FailureRefused:
+		return ConnectRefused
+	case backend.FailureTimeout:
+		return ConnectTimeout
+	case backend.FailureUnreachable:
+		return ConnectUnreachable
+	case backend.FailureResource:
+		return NoResources
+	case backend.FailureCanceled:
+		return ClientLeft
+	}
+	return ConnectFailed
+}
+
+// ofRelay says how a relay ended.
+func ofRelay(end relay.End) Outcome {
+	var panicked *relay.PanicError
+	switch {
+	case end.Err == nil:
+		return Normal
+	case errors.As(end.Err, &panicked):
+		return internalError
+	}
+	late := errors.Is(end.Err, syscall.ETIMEDOUT)
+	switch {
+	case end.Side == relay.Client && late:
+		return ClientTimedOut
+	case end.Side == relay.Client:
+		return ClientReset
+	case late:
+		return BackendTimedOut
+	}
+	return BackendReset
+}

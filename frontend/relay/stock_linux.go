@@ -1,0 +1,114 @@
+package relay
+
+import (
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	bufferSize = 32 << 10
+	// pipeSize is what a pipe is asked to hold: the most that an unprivileged process may ask for.
+	pipeSize = 1 << 20
+	// MaxPipes is how many pipes of that size an unprivileged user may have at one time
+	// (pipe-user-pages-soft, pipe(7)); later ones would hold 8 KiB and be slow.
+	MaxPipes = 64
+	// idlePipes is how many unused pipes are kept open.
+	idlePipes = 8
+)
+
+type buffer [bufferSize]byte
+
+// pipe is a kernel buffer that splice(2) fills and empties.
+type pipe struct {
+	r, w int // owned; closed by close
+	n    int // bytes in it
+	size int
+}
+
+// Stock lends buffers and pipes to all pairs of a process. A pipe that is not to be had is no error:
+// the bytes are copied.
+type Stock struct {
+	buffers sync.Pool
+
+	mu     sync.Mutex
+	idle   []*pipe
+	open   int
+	most   int
+	closed bool
+}
+
+// NewStock returns a stock of at most maxPipes pipes, two descriptors each. 0: none, all is copied.
+func NewStock(maxPipes int) *Stock {
+	s := &Stock{most: maxPipes}
+	s.buffers.New = func() any { return new(buffer) }
+	return s
+}
+
+// Close closes the pipes nobody uses, and the others as they come back.
+func (s *Stock) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, p := range s.idle {
+		s.drop(p)
+	}
+	s.idle = nil
+}
+
+func (s *Stock) buffer() *buffer     { return s.buffers.Get().(*buffer) }
+func (s *Stock) putBuffer(b *buffer) { s.buffers.Put(b) }
+
+// pipe returns an empty pipe, or nil.
+func (s *Stock) pipe() *pipe {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.idle); n > 0 {
+		p := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		return p
+	}
+	if s.open >= s.most {
+		return nil
+	}
+	p := openPipe()
+	if p != nil {
+		s.open++
+	}
+	return p
+}
+
+// putPipe takes a pipe back. One that still holds bytes of a dead session is of no use to another.
+func (s *Stock) putPipe(p *pipe) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.n > 0 || s.closed || len(s.idle) >= idlePipes {
+		s.drop(p)
+		return
+	}
+	s.idle = append(s.idle, p)
+}
+
+func (s *Stock) drop(p *pipe) {
+	unix.Close(p.r)
+	unix.Close(p.w)
+	s.open--
+}
+
+// openPipe returns nil when no descriptor, or only a small pipe, is to be had.
+func openPipe() *pipe {
+	var fds [2]int
+	if unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK) != nil {
+		return nil
+	}
+	p := &pipe{r: fds[0], w: fds[1]}
+	// An error leaves the size it has.
+	unix.FcntlInt(uintptr(p.w), unix.F_SETPIPE_SZ, pipeSize)
+	p.size, _ = unix.FcntlInt(uintptr(p.w), unix.F_GETPIPE_SZ, 0)
+	if p.size < bufferSize {
+		unix.Close(p.r)
+		unix.Close(p.w)
+		return nil
+	}
+	return p
+}

@@ -1,0 +1,80 @@
+package frontend
+
+import (
+	"sync"
+	"time"
+)
+
+// roster is all sessions of a frontend, for those who look at them from outside.
+type roster struct {
+	mu   sync.Mutex
+	head *session // of a doubly linked list through entry
+}
+
+// entry is a session's place in the roster, and what the sweep remembers of it.
+type entry struct {
+	prev, next *session
+	endsAt     time.Time // zero: never
+	moved      int64     // bytes relayed at the last change that a sweep saw
+	acked      uint64    // bytes acknowledged when half of the limit had passed in silence
+	quietSince time.Time
+	checked    bool // acked is known
+	halfClosed bool
+}
+
+func (r *roster) add(s *session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.next = r.head
+	if r.head != nil {
+		r.head.prev = s
+	}
+	r.head = s
+}
+
+func (r *roster) remove(s *session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.prev != nil {
+		s.prev.next = s.next
+	} else {
+		r.head = s.next
+	}
+	if s.next != nil {
+		s.next.prev = s.prev
+	}
+}
+
+// cutAll ends the sessions that match. They are cut after the lock is free, for closing takes time.
+func (r *roster) cutAll(match func(*session) bool, why Outcome) {
+	var found []*session
+	r.mu.Lock()
+	for s := r.head; s != nil; s = s.next {
+		if match(s) {
+			found = append(found, s)
+		}
+	}
+	r.mu.Unlock()
+	for _, s := range found {
+		s.cut(why)
+	}
+}
+
+// sweep ends the sessions that are past one of their limits.
+func (r *roster) sweep(now time.Time) {
+	type verdict struct {
+		session *session
+		why     Outcome
+	}
+	var over []verdict
+	r.mu.Lock()
+	for s := r.head; s != nil; s = s.next {
+		if why := s.overdue(now); why != unknown {
+			over = append(over, verdict{s, why})
+		}
+	}
+	r.mu.Unlock()
+	for _, v := range over {
+		v.session.cut(v.why)
+	}
+}
