@@ -6,12 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
@@ -35,35 +39,117 @@ func main() {
 // run returns the exit code.
 func run(ctx context.Context, args []string) int {
 	app := newApp()
-	err := app.RunContext(ctx, args)
-	if err == nil {
-		return 0
+	if err := app.RunContext(ctx, args); err != nil {
+		return complain(app.ErrWriter, err)
 	}
-	if text := err.Error(); text != "" {
-		fmt.Fprintln(app.ErrWriter, text)
+	return 0
+}
+
+// complain prints what went wrong and returns its exit code.
+func complain(w io.Writer, err error) int {
+	var mistakes config.Mistakes
+	if errors.As(err, &mistakes) { // each begins with its place in the file, and is safe to print
+		fmt.Fprintln(w, mistakes)
+		return exitFailed
 	}
+	fmt.Fprintln(w, "weir: "+printable(err.Error()))
 	var usage *usageError
-	if errors.As(err, &usage) {
-		return exitUsage
+	var topic cli.ExitCoder // "weir --help frob"
+	switch {
+	case errors.As(err, &usage):
+		fmt.Fprintf(w, "Run '%s --help' for usage.\n", usage.command)
+	case errors.As(err, &topic):
+		fmt.Fprintln(w, "Run 'weir --help' for usage.")
+	default:
+		return exitFailed
 	}
-	return exitFailed
+	return exitUsage
 }
 
-// usageError is a bad command line.
-type usageError struct{ err error }
-
-func (e *usageError) Error() string {
-	return fmt.Sprintf("weir: %v\nRun 'weir --help' for usage.", e.err)
+// printable escapes what could steer a terminal: names of files and arguments can hold anything.
+func printable(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
 }
 
-func (e *usageError) Unwrap() error { return e.err }
+// usageError is a bad command line, of weir or one of its commands.
+type usageError struct {
+	message string
+	command string
+}
+
+func (e *usageError) Error() string { return e.message }
+
+func badUsage(c *cli.Context, format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...), c.Command.HelpName}
+}
+
+// badFlag says in weir's words what package flag says in its own.
+func badFlag(c *cli.Context, err error, _ bool) error {
+	text := err.Error()
+	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		return badUsage(c, "unknown flag %s%s", dashed(name), whoseFlag(c.App, name))
+	}
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		return badUsage(c, "%s needs a value", dashed(name))
+	}
+	if value, name, ok := strings.Cut(strings.TrimSuffix(text, ": parse error"), " for flag -"); ok {
+		return badUsage(c, "%s for %s", value, dashed(name))
+	}
+	return badUsage(c, "%s", text)
+}
+
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}
+
+// whoseFlag says which command has a flag that was given to another.
+func whoseFlag(app *cli.App, name string) string {
+	for _, command := range app.Commands {
+		for _, flag := range command.Flags {
+			if slices.Contains(flag.Names(), name) {
+				return fmt.Sprintf(": 'weir %s' has it", command.Name)
+			}
+		}
+	}
+	return ""
+}
+
+// stray is an argument where none belongs; often it is the file, or a flag without its dashes.
+func stray(c *cli.Context, complaint string) error {
+	name := c.Args().First()
+	complaint = fmt.Sprintf("%s %q", complaint, name)
+	for _, flag := range c.Command.Flags {
+		if slices.Contains(flag.Names(), name) {
+			return badUsage(c, "%s: did you mean %s?", complaint, dashed(name))
+		}
+	}
+	if info, err := os.Stat(name); err == nil && !info.IsDir() {
+		return badUsage(c, "%s: a file is named with -c", complaint)
+	}
+	return badUsage(c, "%s", complaint)
+}
 
 func newApp() *cli.App {
 	return &cli.App{
-		Name:                   "weir",
-		Usage:                  "balances TCP connections among backends",
-		Description:            "weir -c weir.toml listens as the file says and forwards each connection to one backend.",
-		UsageText:              "weir [-v…] [-c FILE]            run (the same as 'weir run')\nweir -t [-c FILE]              check a file (the same as 'weir check')\nweir COMMAND [OPTIONS]",
+		Name:  "weir",
+		Usage: "balances TCP connections among backends",
+		Description: "Listens as FILE says and forwards each connection to one backend.\n" +
+			"See it at work with 'weir demo', which needs no file.\n\n" +
+			"Exit codes: 0 done; 1 could not start, or the file is wrong; 2 bad command line.",
+		UsageText: "weir [-v] [-c FILE]        run, as 'weir run' does\n" +
+			"weir -t [-c FILE]          check the file, as 'weir check' does\n" +
+			"weir COMMAND [OPTIONS]     'weir COMMAND --help' tells more",
 		Version:                version(),
 		HideVersion:            true, // the flag is ours: -v counts
 		HideHelpCommand:        true,
@@ -74,50 +160,63 @@ func newApp() *cli.App {
 		Writer:                 os.Stdout,
 		ErrWriter:              os.Stderr,
 		ExitErrHandler:         func(*cli.Context, error) {}, // run decides
-		OnUsageError:           badUsage,
+		OnUsageError:           badFlag,
 	}
 }
-
-func badUsage(_ *cli.Context, err error, _ bool) error { return &usageError{err} }
 
 // rootAction is what weir does without a command.
 func rootAction(c *cli.Context) error {
+	if c.Args().Present() {
+		return stray(c, "unknown command")
+	}
+	return instead(c, serve)
+}
+
+// instead does what -V or -t before a command ask for, in its place.
+func instead(c *cli.Context, action cli.ActionFunc) error {
 	switch {
-	case c.Args().Present():
-		return &usageError{fmt.Errorf("unknown command %q", c.Args().First())}
 	case c.Bool("version"):
-		fmt.Fprintln(c.App.Writer, version())
-		return nil
+		_, err := fmt.Fprintln(c.App.Writer, version())
+		return err
 	case c.Bool("test"):
 		return check(c)
 	}
-	return serve(c)
+	return action(c)
 }
+
+const defaultFile = "weir.toml"
 
 // flags shared by the commands that read a file; those before a command hold for it too.
 func fileFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Value: "weir.toml", Usage: "read the configuration from `FILE`"},
+		&cli.StringFlag{Name: "config", Aliases: []string{"c"}, Value: defaultFile, Usage: "read the configuration from `FILE`"},
 	}
 }
 
 func logFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Count: &verbosity, DisableDefaultText: true,
-			Usage: "log more: -v sessions (info), -vv debug, -vvv trace; without it only warnings"},
-		&cli.StringFlag{Name: "log-format", Value: "auto", Usage: "`FORMAT` of the log on stderr: auto (console on a terminal, else json), console, json"},
+		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Count: new(int), DisableDefaultText: true,
+			Usage: "log more than warnings: -v sessions (info), -vv debug, -vvv trace"},
+		&cli.StringFlag{Name: "log-format", Value: "auto", Usage: "write the log to stderr as `FORMAT`: console, json, or auto (console on a terminal, else json)"},
 	}
 }
 
 func rootFlags() []cli.Flag {
 	return slices.Concat(fileFlags(), logFlags(), []cli.Flag{
-		&cli.BoolFlag{Name: "test", Aliases: []string{"t"}, DisableDefaultText: true, Usage: "check the file and exit, as 'weir check' does"},
+		&cli.BoolFlag{Name: "test", Aliases: []string{"t"}, DisableDefaultText: true, Usage: "check the file and exit"},
 		&cli.BoolFlag{Name: "version", Aliases: []string{"V"}, DisableDefaultText: true, Usage: "print the version and exit"},
 	})
 }
 
-// verbosity counts -v wherever it stands in the command line.
-var verbosity int
+// verbosity counts the -v before and after the command.
+func verbosity(c *cli.Context) (n int) {
+	for _, part := range c.Lineage() {
+		if part.Command != nil && slices.Contains(part.LocalFlagNames(), "verbose") {
+			n += part.Count("verbose")
+		}
+	}
+	return n
+}
 
 // text returns a string flag from the innermost part of the command line that sets it.
 func text(c *cli.Context, name string) string {
@@ -129,8 +228,24 @@ func text(c *cli.Context, name string) string {
 	return c.String(name)
 }
 
+// readConfig reads the file that the command line names.
+func readConfig(c *cli.Context) (*config.Config, error) {
+	file := text(c, "config")
+	if file == "" {
+		return nil, badUsage(c, "-c needs the name of a file")
+	}
+	cfg, err := config.Load(file)
+	if errors.Is(err, fs.ErrNotExist) && file == defaultFile {
+		return nil, fmt.Errorf("%w (name another file with -c, or see 'weir demo')", err)
+	}
+	return cfg, err
+}
+
 func runCommand() *cli.Command {
-	return command("run", "listen and forward, until SIGTERM or SIGINT", serve, fileFlags(), logFlags())
+	return command("run", "listen and forward, until SIGTERM or SIGINT", "[-v] [-c FILE]",
+		"The first signal stops accepting and lets the running sessions finish, as [shutdown] in FILE\n"+
+			"says. The second one ends weir at once, with exit code 1.",
+		serve, fileFlags(), logFlags())
 }
 
 func serve(c *cli.Context) error {
@@ -138,13 +253,13 @@ func serve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := config.Load(text(c, "config"))
+	cfg, err := readConfig(c)
 	if err != nil {
 		return err
 	}
 	b, err := balancer.New(c.Context, cfg, log)
 	if err != nil {
-		return fmt.Errorf("weir: %w", err)
+		return err
 	}
 	stop, now, release := untilSignal(c.Context)
 	defer release()
@@ -152,40 +267,45 @@ func serve(c *cli.Context) error {
 		return err
 	}
 	if now.Err() != nil {
-		return errors.New("weir: ended at once by a second signal")
+		return errors.New("ended at once by a second signal")
 	}
 	return nil
 }
 
 func checkCommand() *cli.Command {
 	printFlag := &cli.BoolFlag{Name: "print", DisableDefaultText: true, Usage: "print the configuration with all defaults filled in, as TOML"}
-	return command("check", "say everything that is wrong with a file; bind nothing", check, fileFlags(), []cli.Flag{printFlag})
+	return command("check", "say everything that is wrong with a file", "[--print] [-c FILE]",
+		"Prints one line for each mistake: file:line:column, the key, what is wrong and what would be\n"+
+			"right. Opens no socket and resolves no name.",
+		check, fileFlags(), []cli.Flag{printFlag})
 }
 
 func check(c *cli.Context) error {
-	file := text(c, "config")
-	cfg, err := config.Load(file)
+	cfg, err := readConfig(c)
 	if err != nil {
 		return err
 	}
 	if !c.Bool("print") {
-		fmt.Fprintf(c.App.Writer, "%s: ok: %s\n", file, balancer.Count(cfg))
-		return nil
+		_, err := fmt.Fprintf(c.App.Writer, "%s: ok: %s\n", printable(text(c, "config")), balancer.Count(cfg))
+		return err
 	}
 	effective, err := cfg.TOML()
 	if err != nil {
-		return fmt.Errorf("weir: print the configuration: %w", err)
+		return fmt.Errorf("print the configuration: %w", err)
 	}
 	_, err = c.App.Writer.Write(effective)
 	return err
 }
 
 func echoCommand() *cli.Command {
-	return command("echo", "send back what each client sends: a stand-in for a real server", echo, logFlags(), []cli.Flag{
-		&cli.StringSliceFlag{Name: "listen", Usage: "listen on `ADDR`: IP:port, :port or unix:/path; may be given more than once"},
-		&cli.StringFlag{Name: "name", Usage: "greet each client with this `NAME` on a line of its own"},
-		&cli.DurationFlag{Name: "delay", Usage: "wait for `TIME` before each answer"},
-	})
+	return command("echo", "send back what each client sends: a stand-in for a real server", "--listen ADDR [--name NAME] [--delay TIME]",
+		"ADDR is IP:port, [IPv6]:port, :port, unix:/path or unix:@name. Runs until SIGTERM or SIGINT,\n"+
+			"which reset what is connected.",
+		echo, []cli.Flag{
+			&cli.StringSliceFlag{Name: "listen", Usage: "listen on `ADDR`; give the flag again for a further one"},
+			&cli.StringFlag{Name: "name", Usage: "greet each client with `NAME` on a line of its own"},
+			&cli.DurationFlag{Name: "delay", DefaultText: "none", Usage: "wait for `TIME`, such as 100ms or 2s, before each answer"},
+		}, logFlags())
 }
 
 func echo(c *cli.Context) error {
@@ -193,13 +313,20 @@ func echo(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	addrs, err := listenAddrs(c.StringSlice("listen"))
-	if err != nil {
-		return &usageError{err}
+	o := load.EchoOptions{Name: c.String("name"), Delay: c.Duration("delay"), Log: log}
+	if o.Delay < 0 {
+		return badUsage(c, "--delay %v is negative", o.Delay)
 	}
-	e, err := load.ListenEcho(c.Context, addrs, load.EchoOptions{Name: c.String("name"), Delay: c.Duration("delay"), Log: log})
+	if printable(o.Name) != o.Name {
+		return badUsage(c, "--name %q has characters that cannot be printed", o.Name)
+	}
+	addrs, err := listenAddrs(c)
 	if err != nil {
-		return fmt.Errorf("weir: %w", err)
+		return err
+	}
+	e, err := load.ListenEcho(c.Context, addrs, o)
+	if err != nil {
+		return err
 	}
 	stop, _, release := untilSignal(c.Context)
 	defer release()
@@ -207,25 +334,28 @@ func echo(c *cli.Context) error {
 	return e.Serve()
 }
 
-func listenAddrs(texts []string) (addrs []load.Address, err error) {
-	for _, text := range texts {
+func listenAddrs(c *cli.Context) (addrs []load.Address, err error) {
+	for _, text := range c.StringSlice("listen") {
 		a, err := config.ParseListen(text)
 		if err != nil {
-			return nil, fmt.Errorf("--listen: %w", err)
+			return nil, badUsage(c, "--listen: %v", err)
 		}
 		network, address := a.Listen()
 		addrs = append(addrs, load.Address{Network: network, Address: address})
 	}
 	if len(addrs) == 0 {
-		return nil, errors.New("echo needs --listen ADDR")
+		return nil, badUsage(c, "--listen ADDR is missing: where should it listen?")
 	}
 	return addrs, nil
 }
 
 func demoCommand() *cli.Command {
-	return command("demo", "show weir at work: no files, nothing to install", demo, []cli.Flag{
-		&cli.BoolFlag{Name: "serve", DisableDefaultText: true, Usage: "go on running afterwards, to play with, until SIGINT"},
-	})
+	return command("demo", "show weir at work: no files, nothing to install", "[--serve]",
+		"Starts three echo servers and a balancer on ports of 127.0.0.1 that are free, kills one server\n"+
+			"under load, brings it back, and tells what happened. Exits with 1 if a connection was lost.",
+		demo, []cli.Flag{
+			&cli.BoolFlag{Name: "serve", DisableDefaultText: true, Usage: "stay up afterwards, to play with, until SIGTERM or SIGINT"},
+		})
 }
 
 func demo(c *cli.Context) error {
@@ -235,19 +365,21 @@ func demo(c *cli.Context) error {
 }
 
 // command is a command that takes no arguments beside its flags.
-func command(name, usage string, action cli.ActionFunc, flags ...[]cli.Flag) *cli.Command {
+func command(name, usage, synopsis, description string, action cli.ActionFunc, flags ...[]cli.Flag) *cli.Command {
 	return &cli.Command{
 		Name:                   name,
 		Usage:                  usage,
+		UsageText:              "weir " + name + " " + synopsis,
+		Description:            description,
 		Flags:                  slices.Concat(flags...),
 		UseShortOptionHandling: true,
 		HideHelpCommand:        true,
-		OnUsageError:           badUsage,
+		OnUsageError:           badFlag,
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return &usageError{fmt.Errorf("%s takes no argument: %q", name, c.Args().First())}
+				return stray(c, name+" takes no argument, but got")
 			}
-			return action(c)
+			return instead(c, action)
 		},
 	}
 }
@@ -255,7 +387,7 @@ func command(name, usage string, action cli.ActionFunc, flags ...[]cli.Flag) *cl
 // newLogger returns the one logger, on stderr.
 func newLogger(c *cli.Context) (zerolog.Logger, error) {
 	levels := []zerolog.Level{zerolog.WarnLevel, zerolog.InfoLevel, zerolog.DebugLevel, zerolog.TraceLevel}
-	level := levels[min(verbosity, len(levels)-1)]
+	level := levels[min(verbosity(c), len(levels)-1)]
 	var out io.Writer = os.Stderr
 	switch format := text(c, "log-format"); format {
 	case "json":
@@ -266,7 +398,7 @@ func newLogger(c *cli.Context) (zerolog.Logger, error) {
 			out = console()
 		}
 	default:
-		return zerolog.Logger{}, &usageError{fmt.Errorf("log format %q: use auto, console or json", format)}
+		return zerolog.Logger{}, badUsage(c, "--log-format %q is none of auto, console, json", format)
 	}
 	return zerolog.New(out).Level(level).With().Timestamp().Logger(), nil
 }
@@ -290,7 +422,8 @@ func version() string {
 			modified = ", modified"
 		}
 	}
-	return fmt.Sprintf("weir %s (commit %s%s, %s)", info.Main.Version, commit, modified, info.GoVersion)
+	number := strings.Trim(info.Main.Version, "()") // "(devel)" when it is not known
+	return fmt.Sprintf("weir %s (commit %s%s, %s)", number, commit, modified, info.GoVersion)
 }
 
 // untilSignal returns two contexts: stop ends with the first SIGINT or SIGTERM, now with the second.

@@ -2,6 +2,10 @@ package backend
 
 import "time"
 
+// failureLatency is what a failed attempt counts as for strategies that go by latency: as much as a
+// connection that needed a second SYN (RFC 6298 §2).
+const failureLatency = time.Second
+
 // Lease is the right to use one slot of one backend. The session that acquired it owns it and
 // releases it once; it is not safe for concurrent use.
 type Lease struct {
@@ -45,8 +49,12 @@ func (l *Lease) Failed(f Failure) {
 	defer p.unlock()
 	b.active--
 	b.totals.Failed[f]++
-	if f.blamesBackend() && b.failures.Fail(now) {
-		p.eject(b, f, now)
+	if f.blamesBackend() {
+		// A refusal comes fast; least-latency must not take that for a virtue.
+		b.tier.strategy.Observe(b.index, failureLatency, now)
+		if b.failures.Fail(now) {
+			p.eject(b, f, now)
+		}
 	}
 	b.tier.tell(b, now, p.opts.SlowStart)
 }

@@ -22,7 +22,7 @@ type assembler struct {
 }
 
 func (a *assembler) part(c *config.Frontend) (*part, error) {
-	p := new(part)
+	p := &part{name: c.Name}
 	notify := notifier{log: a.log, frontend: c.Name}
 	if c.Health.OnDown == "close" {
 		notify.cut = func(b *backend.Backend) { p.frontend.CutBackend(b) }

@@ -431,7 +431,7 @@ func TestB57CountersAfterRandomWorkload(t *testing.T) {
 		for range sessions {
 			w.wantEnd(frontend.Normal, "--")
 		}
-		c := w.b.Frontend("f").Counters()
+		c := w.b.Counters("f")
 		if got := [...]uint64{c.Opened.Load(), c.Closed.Load(), c.Of(frontend.Normal), c.BytesUp.Load(), c.BytesDown.Load()}; got !=
 			[...]uint64{sessions, sessions, sessions, uint64(up.Load()), uint64(down.Load())} {
 			t.Errorf("opened, closed, normal, up, down = %d, want %d %d %d %d %d", got, sessions, sessions, sessions, up.Load(), down.Load())

@@ -29,9 +29,26 @@ type Balancer struct {
 
 // part is one frontend with the pool behind it and the probers of that pool.
 type part struct {
-	frontend *frontend.Frontend
+	name     string
+	frontend server
 	pool     *backend.Pool
 	probers  []*prober
+}
+
+// server is a frontend as its engine runs it.
+type server interface {
+	Addrs() []net.Addr
+	Counters() *frontend.Counters
+	// Serve accepts until ctx ends, then closes the listeners and leaves the sessions to Drain, which
+	// cuts what is left when its ctx ends.
+	Serve(ctx context.Context) error
+	Drain(ctx context.Context)
+	// Watch ends the sessions that are past their limits, until ctx ends.
+	Watch(ctx context.Context)
+	// CutBackend ends the sessions of one backend.
+	CutBackend(b *backend.Backend)
+	// Close closes the listeners of a frontend that never served.
+	Close()
 }
 
 // New opens every listener of cfg and starts nothing yet: a port in use leaves nothing half-started.
@@ -70,10 +87,10 @@ func (b *Balancer) Addrs(frontend string) []net.Addr {
 	return nil
 }
 
-// Frontend returns the frontend of that name, or nil.
-func (b *Balancer) Frontend(name string) *frontend.Frontend {
+// Counters returns what the frontend of that name counts, nil if there is none.
+func (b *Balancer) Counters(name string) *frontend.Counters {
 	if p := b.part(name); p != nil {
-		return p.frontend
+		return p.frontend.Counters()
 	}
 	return nil
 }
@@ -88,7 +105,7 @@ func (b *Balancer) Pool(frontend string) *backend.Pool {
 
 func (b *Balancer) part(name string) *part {
 	for _, p := range b.parts {
-		if p.frontend.Name() == name {
+		if p.name == name {
 			return p
 		}
 	}
@@ -146,7 +163,7 @@ func (b *Balancer) drain(now context.Context) {
 func (b *Balancer) logTotals() {
 	for _, p := range b.parts {
 		c := p.frontend.Counters()
-		b.log.Info().Str("frontend", p.frontend.Name()).
+		b.log.Info().Str("frontend", p.name).
 			Uint64("sessions", c.Closed.Load()).Uint64("normal", c.Of(frontend.Normal)).
 			Uint64("bytes_up", c.BytesUp.Load()).Uint64("bytes_down", c.BytesDown.Load()).
 			Msg("stopped")

@@ -96,7 +96,7 @@ func (w *weir) settle(before int) {
 	case <-time.After(patience):
 		w.t.Fatal("weir does not stop")
 	}
-	c := w.b.Frontend("f").Counters()
+	c := w.b.Counters("f")
 	if o, cl := c.Opened.Load(), c.Closed.Load(); o != cl {
 		w.t.Errorf("sessions: %d opened, %d closed", o, cl)
 	}

@@ -10,53 +10,67 @@ import (
 	"weir/frontend/relay"
 )
 
-func (s *session) logServing() {
-	s.event(s.frontend.opts.Log.Info()).Msg("serving connection")
+// LogListening says that clients are accepted at an address, and by which engine.
+func (f *Frontend) LogListening(a net.Addr, engine string) {
+	f.Log.Info().Str("frontend", f.Options.Name).Stringer("bind_on", a).Str("engine", engine).
+		Msg("listening for connections")
 }
 
-func (s *session) logOpened(conn net.Conn) {
-	e := s.event(s.frontend.opts.Log.Info())
+// LogNoAccept says, once an episode, that the kernel gives no connections.
+func (f *Frontend) LogNoAccept(err error) {
+	f.Log.Error().Str("frontend", f.Options.Name).Err(err).Msg("cannot accept: trying again until it works")
+}
+
+func (s *Session) logServing() {
+	s.event(s.frontend.Log.Info()).Msg("serving connection")
+}
+
+func (s *Session) logOpened(local func() net.Addr) {
+	e := s.event(s.frontend.Log.Info())
 	if e == nil {
 		return
 	}
 	b := s.lease.Backend()
-	e.Str("backend", b.Name()).Str("forward_to", b.Address()).Stringer("from", conn.LocalAddr()).
+	e.Str("backend", b.Name()).Str("forward_to", b.Address()).Stringer("from", local()).
 		Msg("opened client connection")
 }
 
-func (s *session) logRetry(err error) {
-	s.event(s.frontend.opts.Log.Debug()).Err(err).Int("tries", s.tries).Msg("trying another backend")
+func (s *Session) logRetry(err error) {
+	s.event(s.frontend.Log.Debug()).Err(err).Int("tries", s.tries).Msg("trying another backend")
 }
 
 // logServed writes the one line that tells all of a session.
-func (s *session) logServed(outcome Outcome, err error) {
+func (s *Session) logServed(end *Ending) {
 	var panicked *relay.PanicError
-	e := s.frontend.opts.Log.Info()
-	if errors.As(err, &panicked) {
-		e = s.frontend.opts.Log.Error().Bytes("stack", panicked.Stack)
+	e := s.frontend.Log.Info()
+	if end.Err != nil && errors.As(end.Err, &panicked) {
+		e = s.frontend.Log.Error().Bytes("stack", panicked.Stack)
 	}
 	if e = s.event(e); e == nil {
 		return
 	}
-	up, down := s.bytes()
 	e.Str("backend", s.backendName()).
 		Float64("waited_ms", ms(s.waited)).Float64("connect_ms", ms(s.connect)).
 		Float64("total_ms", ms(time.Since(s.accepted))).
-		Int64("bytes_up", up).Int64("bytes_down", down).Int("tries", s.tries).
-		Str("outcome", outcome.String()).Str("code", outcome.code(s.phase())).
-		AnErr("error", err).
+		Int64("bytes_up", end.BytesUp).Int64("bytes_down", end.BytesDown).Int("tries", s.tries).
+		Str("outcome", end.Outcome.String()).Str("code", end.Outcome.code(end.Phase)).
+		AnErr("error", end.Err).
 		Msg("served connection")
 }
 
-func (s *session) event(e *zerolog.Event) *zerolog.Event {
+func (s *Session) event(e *zerolog.Event) *zerolog.Event {
 	if e == nil {
 		return nil
 	}
-	return e.Str("frontend", s.frontend.opts.Name).Uint64("session", s.id).Str("client", s.address)
+	client := "unix"
+	if s.from.IsValid() {
+		client = s.from.String()
+	}
+	return e.Str("frontend", s.frontend.Options.Name).Uint64("session", s.id).Str("client", client)
 }
 
 // backendName names the backend chosen last, for that is the one the outcome speaks of.
-func (s *session) backendName() string {
+func (s *Session) backendName() string {
 	if b := s.chosen.Load(); b != nil {
 		return b.Name()
 	}

@@ -27,12 +27,12 @@ const (
 	NoResources                // we have no descriptor, port or memory left
 	NoBackend                  // no backend is usable
 	BackendsFull               // every usable backend is at its limit
-	idleTimeout                // no byte either way
-	halfCloseTimeout           // one side had finished, the other said nothing
-	sessionTimeout             // the session's time was up
-	backendDown                // its backend went down, and on_down is "close"
-	shutdown                   // weir was stopped
-	internalError              // a panic, see the log
+	IdleTimeout                // no byte either way
+	HalfCloseTimeout           // one side had finished, the other said nothing
+	SessionTimeout             // the session's time was up
+	BackendDown                // its backend went down, and on_down is "close"
+	Shutdown                   // weir was stopped
+	InternalError              // a panic, see the log
 	numOutcomes
 )
 
@@ -56,31 +56,35 @@ var outcomes = [numOutcomes]struct {
 	NoResources:        {"out of resources", 'R', 'C'},
 	NoBackend:          {"no backend", 'S', 'C'},
 	BackendsFull:       {"backends full", 'P', 'Q'},
-	idleTimeout:        {"idle timeout", 'c', 0},
-	halfCloseTimeout:   {"half-close timeout", 'c', 'L'},
-	sessionTimeout:     {"session timeout", 'P', 0},
-	backendDown:        {"backend down", 'D', 0},
-	shutdown:           {"shutdown", 'K', 0},
-	internalError:      {"internal error", 'L', 0},
+	IdleTimeout:        {"idle timeout", 'c', 0},
+	HalfCloseTimeout:   {"half-close timeout", 'c', 'L'},
+	SessionTimeout:     {"session timeout", 'P', 0},
+	BackendDown:        {"backend down", 'D', 0},
+	Shutdown:           {"shutdown", 'K', 0},
+	InternalError:      {"internal error", 'L', 0},
 }
 
 func (o Outcome) String() string { return outcomes[o].words }
 
+// CutsShort says whether the client's stream was cut short by us, and must not look as if it had ended.
+func (o Outcome) CutsShort() bool { return o == BackendDown || o == Shutdown }
+
 // code returns HAProxy's two letters: who ended the session, and in which phase.
-func (o Outcome) code(p phase) string {
+func (o Outcome) code(p Phase) string {
 	if fixed := outcomes[o].phase; fixed != 0 {
 		return string([]byte{outcomes[o].who, fixed})
 	}
 	return string([]byte{outcomes[o].who, byte(p)})
 }
 
-// phase is how far a session came, as HAProxy's second letter.
-type phase byte
+// Phase is how far a session came, as HAProxy's second letter.
+type Phase byte
 
+// The phases.
 const (
-	connecting phase = 'C'
-	relaying   phase = 'D'
-	lastBytes  phase = 'L' // one side has finished
+	Connecting Phase = 'C'
+	Relaying   Phase = 'D'
+	LastBytes  Phase = 'L' // one side has finished
 )
 
 // ofFailure says what the last failed attempt to connect means for the session.
@@ -100,14 +104,14 @@ func ofFailure(f backend.Failure) Outcome {
 	return ConnectFailed
 }
 
-// ofRelay says how a relay ended.
-func ofRelay(end relay.End) Outcome {
+// OfRelay says what the end of a relay means for the session.
+func OfRelay(end relay.End) Outcome {
 	var panicked *relay.PanicError
 	switch {
 	case end.Err == nil:
 		return Normal
 	case errors.As(end.Err, &panicked):
-		return internalError
+		return InternalError
 	}
 	late := errors.Is(end.Err, syscall.ETIMEDOUT)
 	switch {

@@ -8,12 +8,12 @@ import (
 // roster is all sessions of a frontend, for those who look at them from outside.
 type roster struct {
 	mu   sync.Mutex
-	head *session // of a doubly linked list through entry
+	head *copySession // of a doubly linked list through entry
 }
 
 // entry is a session's place in the roster, and what the sweep remembers of it.
 type entry struct {
-	prev, next *session
+	prev, next *copySession
 	endsAt     time.Time // zero: never
 	moved      int64     // bytes relayed at the last change that a sweep saw
 	acked      uint64    // bytes acknowledged when half of the limit had passed in silence
@@ -22,7 +22,7 @@ type entry struct {
 	halfClosed bool
 }
 
-func (r *roster) add(s *session) {
+func (r *roster) add(s *copySession) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.next = r.head
@@ -32,7 +32,7 @@ func (r *roster) add(s *session) {
 	r.head = s
 }
 
-func (r *roster) remove(s *session) {
+func (r *roster) remove(s *copySession) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.prev != nil {
@@ -46,8 +46,8 @@ func (r *roster) remove(s *session) {
 }
 
 // cutAll ends the sessions that match. They are cut after the lock is free, for closing takes time.
-func (r *roster) cutAll(match func(*session) bool, why Outcome) {
-	var found []*session
+func (r *roster) cutAll(match func(*copySession) bool, why Outcome) {
+	var found []*copySession
 	r.mu.Lock()
 	for s := r.head; s != nil; s = s.next {
 		if match(s) {
@@ -63,7 +63,7 @@ func (r *roster) cutAll(match func(*session) bool, why Outcome) {
 // sweep ends the sessions that are past one of their limits.
 func (r *roster) sweep(now time.Time) {
 	type verdict struct {
-		session *session
+		session *copySession
 		why     Outcome
 	}
 	var over []verdict

@@ -1,189 +1,146 @@
 package frontend
 
 import (
-	"context"
-	"io"
+	"errors"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
 	"weir/backend"
-	"weir/frontend/relay"
 )
 
-// session is one client connection, from accept to the last close. One goroutine runs it; sweeps and
-// cuts look at it from outside.
-type session struct {
+// Session is what both engines know of one client connection, and what they decide about it. The
+// engine that runs it owns it: only [Session.On] may be called from elsewhere.
+type Session struct {
 	frontend *Frontend
 	id       uint64
-	client   relay.Conn // owned until a pair takes it over
-	from     netip.Addr // zero for a unix client
-	address  string     // of the client, for people
+	from     netip.AddrPort // of the client; zero for a unix client
 	request  backend.Request
 	lease    backend.Lease
+	chosen   atomic.Pointer[backend.Backend] // last
 
 	accepted time.Time
 	waited   time.Duration // from accept to the lease that was used
 	connect  time.Duration // of the attempt that succeeded, or the last
 	tries    int
-
-	ctx    context.Context // ends when the session must not go on connecting
-	cancel context.CancelFunc
-	cutBy  atomic.Uint32 // Outcome of whoever ended it from outside first
-	chosen atomic.Pointer[backend.Backend]
-	pair   atomic.Pointer[relay.Pair] // nil until relaying
-
-	entry // in the roster
+	pause    time.Duration // before the same backend is tried again, next time
 }
 
-// start gives an accepted client its goroutine. The slot it has is given back at its end.
-func (f *Frontend) start(client net.Conn) {
-	f.done.Add(1)
-	f.counters.Opened.Add(1)
-	s := f.newSession(client.(relay.Conn))
-	f.roster.add(s) // here, so that whoever ends all sessions after the accept loop misses none
-	go s.handle()
-}
-
-// handle sees one session through.
-func (s *session) handle() {
-	defer s.end()
-	s.logServing()
-	conn, outcome, err := s.reach()
-	if err != nil {
-		s.refuse()
-		s.finish(outcome, err)
-		return
-	}
-	outcome, err = s.relay(conn)
-	s.finish(outcome, err)
-}
-
-func (f *Frontend) newSession(client relay.Conn) *session {
-	s := &session{frontend: f, id: lastID.Add(1), client: client, accepted: time.Now()}
-	s.from, s.address = clientAddress(client.RemoteAddr())
-	s.request = backend.NewRequest(s.from)
-	s.ctx, s.cancel = context.WithCancel(f.ctx)
-	s.entry.arm(s)
-	return s
-}
-
-// clientAddress sees an IPv4-mapped address as the IPv4 address it is.
-func clientAddress(a net.Addr) (netip.Addr, string) {
-	t, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}, "unix"
-	}
-	p := t.AddrPort()
-	from := p.Addr().Unmap()
-	return from, netip.AddrPortFrom(from, p.Port()).String()
-}
-
-// relay moves bytes until both sides are done. The lease goes back as soon as the backend's socket is
-// closed: a slow client keeps no slot.
-func (s *session) relay(conn relay.Conn) (Outcome, error) {
-	pair := relay.NewPair(s.client, conn, s.frontend.opts.Stock)
-	s.pair.Store(pair)
-	if s.cutBy.Load() != 0 { // cut before there was a pair to cut
-		pair.Cut(true)
-	}
-	end := pair.Run()
-	s.lease.Release()
-	pair.Close()
-	return ofRelay(end), end.Err
-}
-
-// refusal bounds what is read of a client that gets no backend, so that closing sends FIN, not RST.
 const (
-	refusalTime  = 5 * time.Millisecond
-	refusalBytes = 64 << 10
+	// First and longest pause before the same backend is tried again, when there is no other.
+	firstRetry, longestRetry = 100 * time.Millisecond, time.Second
 )
 
-// refuse closes a client that gets no backend.
-func (s *session) refuse() {
-	defer s.client.Close()
-	if !s.frontend.opts.ResetRefused {
-		s.client.CloseWrite()
-		s.client.SetReadDeadline(time.Now().Add(refusalTime))
-		io.Copy(io.Discard, io.LimitReader(s.client, refusalBytes))
-		return
-	}
-	if t, ok := s.client.(*net.TCPConn); ok {
-		t.SetLinger(0)
-	}
+// lastID numbers the sessions of a process.
+var lastID atomic.Uint64
+
+// Begin makes s the session of a client that was just accepted, and counts it. Whatever s was before
+// is forgotten, so that an engine may use one again. See [Session.Settle].
+func (f *Frontend) Begin(s *Session, from netip.AddrPort, now time.Time) {
+	s.frontend, s.id, s.from, s.accepted = f, lastID.Add(1), from, now
+	s.request = backend.NewRequest(from.Addr())
+	s.lease = backend.Lease{}
+	s.chosen.Store(nil)
+	s.waited, s.connect, s.tries, s.pause = 0, 0, 0, firstRetry
+	f.counters.Opened.Add(1)
+	s.logServing()
 }
 
-// cut ends the session from outside, for good, at any time and from any goroutine.
-func (s *session) cut(why Outcome) {
-	if !s.cutBy.CompareAndSwap(0, uint32(why)) {
-		return
+// ClientAddress returns a client's address, an IPv4-mapped one as the IPv4 address it is. The zero
+// address is that of a unix client.
+func ClientAddress(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
 	}
-	s.cancel()
-	if pair := s.pair.Load(); pair != nil {
-		// A stream that is cut short must not look as if it had ended.
-		pair.Cut(why == backendDown || why == shutdown)
-	}
+	p := t.AddrPort()
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 }
 
-// finish settles the outcome: whoever cut the session from outside has the last word.
-func (s *session) finish(outcome Outcome, err error) {
-	if by := Outcome(s.cutBy.Load()); by != 0 {
-		outcome, err = by, nil
+// Choose acquires a backend, another one than those that failed. When there is no other it is one of
+// those again, to be tried after a pause. The lease is held until Release or Failed.
+func (s *Session) Choose() (b *backend.Backend, pause time.Duration, err error) {
+	pool := s.frontend.Pool
+	s.request.Now = pool.Since()
+	lease, again, err := pool.Acquire(&s.request)
+	if err != nil {
+		return nil, 0, err
 	}
-	s.settle(outcome, err)
+	s.lease = lease
+	s.chosen.Store(lease.Backend())
+	s.waited = time.Since(s.accepted)
+	if again {
+		pause = s.pause
+		s.pause = min(2*s.pause, longestRetry)
+	}
+	return lease.Backend(), pause, nil
 }
 
-func (s *session) settle(outcome Outcome, err error) {
-	up, down := s.bytes()
+// Unchosen says what the error of Choose means for the session.
+func Unchosen(err error) Outcome {
+	if errors.Is(err, backend.ErrFull) {
+		return BackendsFull
+	}
+	return NoBackend
+}
+
+// Connected reports that the chosen backend was reached, from that local address.
+func (s *Session) Connected(took time.Duration, local func() net.Addr) {
+	s.tries++
+	s.connect = took
+	s.lease.Connected(took)
+	s.logOpened(local)
+}
+
+// Failed reports that the chosen backend was not reached, gives the lease back, and says whether to
+// choose again: no byte of the client's was used up, so nothing is lost. outcome is what it means if
+// the session ends now.
+func (s *Session) Failed(err error, took time.Duration) (retry bool, outcome Outcome) {
+	s.tries++
+	s.connect = took
+	failure := backend.Classify(err)
+	s.request.Exclude(s.lease.Backend())
+	s.lease.Failed(failure)
+	retry = failure != backend.FailureCanceled && s.tries <= s.frontend.Retries
+	if retry {
+		s.logRetry(err)
+	}
+	return retry, ofFailure(failure)
+}
+
+// Release gives the lease back, if it is held.
+func (s *Session) Release() { s.lease.Release() }
+
+// On says whether b was the session's last choice. It may be called from any goroutine.
+func (s *Session) On(b *backend.Backend) bool { return s.chosen.Load() == b }
+
+// EndsAt returns when the session's time is up. Zero: never. Each call draws its own jitter.
+func (s *Session) EndsAt() time.Time {
+	o := &s.frontend.Options
+	if o.SessionTimeout == 0 {
+		return time.Time{}
+	}
+	whole := float64(o.SessionTimeout)
+	return s.accepted.Add(time.Duration(whole - rand.Float64()*whole*float64(o.SessionJitter)/100))
+}
+
+// Ending is how a session ended, as its engine saw it.
+type Ending struct {
+	Outcome Outcome
+	Err     error // what the outcome does not say; may be nil
+	Phase   Phase
+	// BytesUp were delivered to the backend, BytesDown to the client.
+	BytesUp, BytesDown int64
+}
+
+// Settle counts and logs the end of the session. It is the last thing done with it, exactly once.
+func (s *Session) Settle(e Ending) {
 	c := &s.frontend.counters
-	c.BytesUp.Add(uint64(up))
-	c.BytesDown.Add(uint64(down))
-	c.byOutcome[outcome].Add(1)
+	c.BytesUp.Add(uint64(e.BytesUp))
+	c.BytesDown.Add(uint64(e.BytesDown))
+	c.byOutcome[e.Outcome].Add(1)
 	c.Closed.Add(1)
-	s.logServed(outcome, err)
-}
-
-// end gives everything back, whatever happened, and contains a panic to this session.
-func (s *session) end() {
-	f := s.frontend
-	if r := recover(); r != nil {
-		s.lease.Release()
-		if pair := s.pair.Load(); pair != nil {
-			pair.Cut(true)
-		}
-		s.client.Close()
-		s.settle(internalError, &relay.PanicError{Value: r, Stack: debug.Stack()})
-	}
-	s.cancel()
-	f.roster.remove(s)
-	f.giveSlot()
-	f.done.Done()
-}
-
-func (s *session) bytes() (up, down int64) {
-	if pair := s.pair.Load(); pair != nil {
-		return pair.Bytes()
-	}
-	return 0, 0
-}
-
-// phase tells how far the session has come.
-func (s *session) phase() phase {
-	pair := s.pair.Load()
-	if pair == nil {
-		return connecting
-	}
-	if client, backend := pair.Finished(); client || backend {
-		return lastBytes
-	}
-	return relaying
-}
-
-// lifetime returns how long this session may last. 0: for ever.
-func (o *Options) lifetime() time.Duration {
-	t := o.SessionTimeout
-	return t - time.Duration(rand.Float64()*float64(t)*float64(o.SessionJitter)/100)
+	s.logServed(&e)
 }

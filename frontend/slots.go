@@ -1,17 +1,16 @@
 package frontend
 
 import (
-	"context"
-	"sync/atomic"
+	"sync"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 )
 
 // Slots bounds how many sessions there are at one time. A nil *Slots bounds nothing.
 type Slots struct {
-	free     *semaphore.Weighted
-	lastFull atomic.Int64 // when somebody was last told that none is free, in Unix nanoseconds
+	mu       sync.Mutex
+	free     int
+	waiting  []func()
+	lastTold time.Time
 }
 
 // NewSlots returns n slots. 0: nil, no bound.
@@ -19,26 +18,65 @@ func NewSlots(n int) *Slots {
 	if n == 0 {
 		return nil
 	}
-	return &Slots{free: semaphore.NewWeighted(int64(n))}
+	return &Slots{free: n}
 }
 
-// tellEvery is how often, at most, full is called: at the limit every client has to wait.
+// tellEvery is how often, at most, a log line says that no slot is free: at the limit every client waits.
 const tellEvery = time.Minute
 
-// take waits for a slot, and fails only when ctx ends. It calls full before it waits.
-func (s *Slots) take(ctx context.Context, full func()) error {
-	if s == nil || s.free.TryAcquire(1) {
-		return nil
+// take takes a slot. If none is free it calls wake, once, when one is given back; tell says that it is
+// time for a log line.
+func (s *Slots) take(wake func()) (ok, tell bool) {
+	if s == nil {
+		return true, false
 	}
-	now, last := time.Now().UnixNano(), s.lastFull.Load()
-	if now-last > int64(tellEvery) && s.lastFull.CompareAndSwap(last, now) {
-		full()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.free > 0 {
+		s.free--
+		return true, false
 	}
-	return s.free.Acquire(ctx, 1)
+	s.waiting = append(s.waiting, wake)
+	now := time.Now()
+	if tell = now.Sub(s.lastTold) > tellEvery; tell {
+		s.lastTold = now
+	}
+	return false, tell
 }
 
 func (s *Slots) give() {
-	if s != nil {
-		s.free.Release(1)
+	if s == nil {
+		return
 	}
+	s.mu.Lock()
+	waiting := s.waiting
+	s.free++
+	s.waiting = nil
+	s.mu.Unlock()
+	for _, wake := range waiting {
+		wake()
+	}
+}
+
+// TakeSlot says whether there may be one more session. If not, further clients are to wait in the
+// accept queue, and wake is called once when it is worth trying again, from any goroutine; it must not
+// block. A slot that was taken is given back with GiveSlot.
+func (f *Frontend) TakeSlot(wake func()) bool {
+	ok, tell := f.own.take(wake)
+	if ok {
+		if ok, tell = f.Slots.take(wake); !ok {
+			f.own.give()
+		}
+	}
+	if tell {
+		f.Log.Warn().Str("frontend", f.Options.Name).
+			Msg("no session is free: further clients wait in the accept queue")
+	}
+	return ok
+}
+
+// GiveSlot gives back what TakeSlot took.
+func (f *Frontend) GiveSlot() {
+	f.Slots.give()
+	f.own.give()
 }

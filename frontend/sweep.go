@@ -11,9 +11,9 @@ const (
 )
 
 // sweepInterval returns the time between two sweeps. 0: nothing to sweep for.
-func (f *Frontend) sweepInterval() time.Duration {
+func (c *Copy) sweepInterval() time.Duration {
 	var shortest time.Duration
-	for _, d := range []time.Duration{f.opts.IdleTimeout, f.opts.HalfCloseTimeout, f.opts.SessionTimeout} {
+	for _, d := range []time.Duration{c.IdleTimeout, c.HalfCloseTimeout, c.SessionTimeout} {
 		if d > 0 && (shortest == 0 || d < shortest) {
 			shortest = d
 		}
@@ -24,37 +24,33 @@ func (f *Frontend) sweepInterval() time.Duration {
 	return min(max(shortest/sweepsPerLimit, shortestSweep), longestSweep)
 }
 
-func (e *entry) arm(s *session) {
-	e.quietSince = s.accepted
-	if d := s.frontend.opts.lifetime(); d > 0 {
-		e.endsAt = s.accepted.Add(d)
-	}
-}
+// arm starts the session's limits; endsAt is when its time is up, zero for never.
+func (e *entry) arm(now, endsAt time.Time) { e.quietSince, e.endsAt = now, endsAt }
 
 // overdue says which limit the session has passed, or unknown. Only the sweep calls it.
-func (s *session) overdue(now time.Time) Outcome {
+func (s *copySession) overdue(now time.Time) Outcome {
 	if !s.endsAt.IsZero() && !now.Before(s.endsAt) {
-		return sessionTimeout
+		return SessionTimeout
 	}
 	p := s.phase()
-	if p == connecting { // bounded by the connect timeout and the retries
+	if p == Connecting { // bounded by the connect timeout and the retries
 		s.quietSince = now
 		return unknown
 	}
-	if p == lastBytes && !s.halfClosed { // the silence of the other side begins now
+	if p == LastBytes && !s.halfClosed { // the silence of the other side begins now
 		s.halfClosed, s.quietSince, s.checked = true, now, false
 	}
-	if p == lastBytes && s.silentFor(s.frontend.opts.HalfCloseTimeout, now) {
-		return halfCloseTimeout
+	if p == LastBytes && s.silentFor(s.server.HalfCloseTimeout, now) {
+		return HalfCloseTimeout
 	}
-	if s.silentFor(s.frontend.opts.IdleTimeout, now) {
-		return idleTimeout
+	if s.silentFor(s.server.IdleTimeout, now) {
+		return IdleTimeout
 	}
 	return unknown
 }
 
 // silentFor says whether no byte has moved for that long. 0: never.
-func (s *session) silentFor(limit time.Duration, now time.Time) bool {
+func (s *copySession) silentFor(limit time.Duration, now time.Time) bool {
 	if limit == 0 {
 		return false
 	}
@@ -75,7 +71,7 @@ func (s *session) silentFor(limit time.Duration, now time.Time) bool {
 
 // stillAcknowledged finds a slow reader: no byte has entered a socket for long, but those that wait in
 // one have gone on. It then counts as active just now.
-func (s *session) stillAcknowledged(now time.Time) bool {
+func (s *copySession) stillAcknowledged(now time.Time) bool {
 	acked := s.pair.Load().Acknowledged()
 	if !s.checked || acked == s.acked {
 		return false

