@@ -16,6 +16,7 @@ import (
 // Dialer opens connections to backends. It is safe for concurrent use.
 type Dialer struct {
 	dialer  net.Dialer
+	socket  sockopt.Options
 	sources []netip.Addr
 	turn    atomic.Uint32
 }
@@ -24,9 +25,37 @@ type Dialer struct {
 // sources are local addresses to connect from, used in turn; none: the kernel chooses.
 func NewDialer(timeout time.Duration, o sockopt.Options, sources []netip.Addr) *Dialer {
 	o.DeferPort = len(sources) > 0
-	d := &Dialer{dialer: o.Dialer(), sources: sources}
+	d := &Dialer{dialer: o.Dialer(), socket: o, sources: sources}
 	d.dialer.Timeout = timeout
 	return d
+}
+
+// Timeout returns what one attempt may take.
+func (d *Dialer) Timeout() time.Duration { return d.dialer.Timeout }
+
+// Socket returns the options of the sockets.
+func (d *Dialer) Socket() sockopt.Options { return d.socket }
+
+// Resolve looks up the addresses of a tcp backend, in the order in which they are to be tried. The error
+// is as that of Dial.
+func (d *Dialer) Resolve(ctx context.Context, b *Backend) ([]netip.AddrPort, error) {
+	host, port, err := net.SplitHostPort(b.address)
+	if err != nil {
+		return nil, fmt.Errorf("dial backend %s: %w", b.name, err)
+	}
+	number, err := net.DefaultResolver.LookupPort(ctx, "tcp", port)
+	if err != nil {
+		return nil, fmt.Errorf("dial backend %s: %w", b.name, err)
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, fmt.Errorf("dial backend %s: %w", b.name, err)
+	}
+	list := make([]netip.AddrPort, len(ips))
+	for i, ip := range ips {
+		list[i] = netip.AddrPortFrom(ip.Unmap(), uint16(number))
+	}
+	return list, nil
 }
 
 // Dial connects to b. Where one source address has no free port the next is tried. The caller owns
@@ -40,15 +69,18 @@ func (d *Dialer) Dial(ctx context.Context, b *Backend) (net.Conn, error) {
 }
 
 func (d *Dialer) dial(ctx context.Context, b *Backend) (net.Conn, error) {
-	sources := d.sourcesFor(b)
+	var to netip.Addr
+	if ap, err := netip.ParseAddrPort(b.address); err == nil {
+		to = ap.Addr()
+	}
+	sources := d.Sources(b, to)
 	if len(sources) == 0 {
 		return d.dialer.DialContext(ctx, b.network, b.address)
 	}
 	var err error
-	first := int(d.turn.Add(1) - 1)
-	for i := range sources {
+	for _, source := range sources {
 		from := d.dialer
-		from.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(sources[(first+i)%len(sources)], 0))
+		from.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
 		var c net.Conn
 		if c, err = from.DialContext(ctx, b.network, b.address); !portsExhausted(err) {
 			return c, err
@@ -57,19 +89,18 @@ func (d *Dialer) dial(ctx context.Context, b *Backend) (net.Conn, error) {
 	return nil, err
 }
 
-// sourcesFor returns the sources of the backend's family: all of them when that is not known before
-// its name is resolved (net.Dialer then keeps to the family of the source).
-func (d *Dialer) sourcesFor(b *Backend) []netip.Addr {
+// Sources returns the addresses to connect to b from, at its address to, in the order in which they
+// are to be tried; none: the kernel chooses. With the zero to, of a host whose name is not resolved
+// yet, all are returned: net.Dialer then keeps to the family of the source.
+func (d *Dialer) Sources(b *Backend, to netip.Addr) []netip.Addr {
 	if len(d.sources) == 0 || b.network != "tcp" {
 		return nil
 	}
-	to, err := netip.ParseAddrPort(b.address)
-	if err != nil {
-		return d.sources
-	}
+	first := int(d.turn.Add(1) - 1)
 	var fit []netip.Addr
-	for _, s := range d.sources {
-		if s.Is4() == to.Addr().Unmap().Is4() {
+	for i := range d.sources {
+		s := d.sources[(first+i)%len(d.sources)]
+		if !to.IsValid() || s.Is4() == to.Unmap().Is4() {
 			fit = append(fit, s)
 		}
 	}

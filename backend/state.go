@@ -25,6 +25,9 @@ func (p *Pool) SetUp(b *Backend, up bool, reason string) {
 		return
 	}
 	p.settle(now)
+	if b.usable() { // it goes; others take its place first, so that nobody is told of a gap
+		p.keepEnough(now)
+	}
 	p.change(b, now, reason, func() {
 		b.up = up
 		if up {
@@ -32,7 +35,7 @@ func (p *Pool) SetUp(b *Backend, up bool, reason string) {
 			p.ramp(b, now)
 		}
 	})
-	p.keepEnough(now)
+	p.forgetRestored()
 }
 
 // change applies set to b and draws every conclusion: counts, the strategy's view, the event.
@@ -75,14 +78,15 @@ func (p *Pool) mayLose(n int) bool {
 	return (total-p.usable()+n)*100 <= p.opts.Passive.MaxEjected*total
 }
 
-// keepEnough brings ejected backends back while the panic rule is broken, the longest ejected first.
+// keepEnough brings ejected backends back, the longest ejected first, until the panic rule allows that
+// a usable one goes.
 func (p *Pool) keepEnough(now time.Duration) {
 	for _, b := range p.ejected {
-		if b.ejectedUntil > 0 && !p.mayLose(0) {
-			p.restore(b, now, "too few others are usable")
+		if p.mayLose(1) {
+			return
 		}
+		p.restore(b, now, "too few others are usable")
 	}
-	p.forgetRestored()
 }
 
 // settle does what time alone has decided by now.

@@ -10,6 +10,7 @@ import (
 	"weir/backend/sockopt"
 	"weir/config"
 	"weir/frontend"
+	"weir/frontend/reactor"
 	"weir/frontend/relay"
 )
 
@@ -19,6 +20,44 @@ type assembler struct {
 	log   zerolog.Logger
 	stock *relay.Stock
 	slots *frontend.Slots
+	// reactor runs the frontends that want it; nil when none does.
+	reactor *reactor.Reactor
+}
+
+// engineOf returns the engine of a frontend, and why it is that.
+func engineOf(c *config.Frontend) (engine, why string) {
+	switch {
+	case c.Engine != "auto":
+		return c.Engine, "configured"
+	case reactor.Supported:
+		return "reactor", "auto: the cheaper one"
+	}
+	return "copy", "auto: the reactor needs Linux"
+}
+
+func anyReactor(c *config.Config) bool {
+	for i := range c.Frontends {
+		if engine, _ := engineOf(&c.Frontends[i]); engine == "reactor" {
+			return true
+		}
+	}
+	return false
+}
+
+// open opens the listeners of a frontend with its engine.
+func (a *assembler) open(c *config.Frontend, o frontend.Options) (server, error) {
+	if o.Engine, o.EngineWhy = engineOf(c); o.Engine == "reactor" {
+		return ok(a.reactor.Open(a.ctx, o))
+	}
+	return ok(frontend.Open(a.ctx, o))
+}
+
+// ok keeps a nil pointer from becoming an interface that is not nil.
+func ok[S server](s S, err error) (server, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (a *assembler) part(c *config.Frontend) (*part, error) {
@@ -31,7 +70,7 @@ func (a *assembler) part(c *config.Frontend) (*part, error) {
 	if p.pool, err = backend.NewPool(poolOptions(c, notify.event)); err != nil {
 		return nil, err
 	}
-	if p.frontend, err = frontend.Open(a.ctx, a.frontendOptions(c, p.pool)); err != nil {
+	if p.frontend, err = a.open(c, a.frontendOptions(c, p.pool)); err != nil {
 		return nil, err
 	}
 	p.probers = newProbers(c, p.pool)
@@ -84,7 +123,7 @@ func (a *assembler) frontendOptions(c *config.Frontend, pool *backend.Pool) fron
 		Backlog:          c.Backlog,
 		Socket:           socket,
 		Pool:             pool,
-		Dial:             dialer.Dial,
+		Dialer:           dialer,
 		Retries:          c.Retries,
 		IdleTimeout:      c.IdleTimeout.Std(),
 		HalfCloseTimeout: c.HalfCloseTimeout.Std(),

@@ -16,6 +16,7 @@ import (
 	"weir/backend"
 	"weir/config"
 	"weir/frontend"
+	"weir/frontend/reactor"
 	"weir/frontend/relay"
 )
 
@@ -24,6 +25,7 @@ type Balancer struct {
 	log      zerolog.Logger
 	shutdown config.Shutdown
 	stock    *relay.Stock
+	reactor  *reactor.Reactor // nil: no frontend wants it
 	parts    []*part
 }
 
@@ -59,7 +61,12 @@ func New(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*Balancer
 		return nil, err
 	}
 	b := &Balancer{log: log, shutdown: cfg.Shutdown, stock: relay.NewStock(shares.pipes)}
-	a := assembler{ctx: ctx, log: log, stock: b.stock, slots: frontend.NewSlots(shares.sessions)}
+	if anyReactor(cfg) {
+		if b.reactor, err = reactor.New(reactor.Loops(), b.stock); err != nil {
+			return nil, err
+		}
+	}
+	a := assembler{ctx: ctx, log: log, stock: b.stock, slots: frontend.NewSlots(shares.sessions), reactor: b.reactor}
 	for i := range cfg.Frontends {
 		p, err := a.part(&cfg.Frontends[i])
 		if err != nil {
@@ -75,6 +82,13 @@ func New(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*Balancer
 func (b *Balancer) Close() {
 	for _, p := range b.parts {
 		p.frontend.Close()
+	}
+	b.closeEngine()
+}
+
+func (b *Balancer) closeEngine() {
+	if b.reactor != nil {
+		b.reactor.Close()
 	}
 	b.stock.Close()
 }
@@ -116,7 +130,11 @@ func (b *Balancer) part(name string) *part {
 // gives the running sessions the drain time before it cuts them. When now ends, that is at once. Run
 // is called once and closes all that New opened.
 func (b *Balancer) Run(stop, now context.Context) error {
-	defer b.stock.Close()
+	defer b.closeEngine()
+	if b.reactor != nil {
+		b.reactor.Start()
+		defer b.reactor.Stop()
+	}
 	accepting, endAccepting := context.WithCancel(context.Background())
 	defer endAccepting()
 	watching, endWatching := context.WithCancel(context.Background())

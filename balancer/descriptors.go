@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"weir/config"
+	"weir/frontend/reactor"
 	"weir/frontend/relay"
 )
 
@@ -35,11 +36,13 @@ func shareDescriptors(cfg *config.Config) (shares, error) {
 	return s, nil
 }
 
-// fixed is one descriptor for each listener and for the one probe each backend has at a time.
+// fixed is one descriptor for each listener, on each loop, and for the one probe each backend has at a
+// time; and two for each loop.
 func fixed(cfg *config.Config) int {
-	n := 0
+	loops := max(1, reactor.Loops())
+	n := 2 * loops
 	for i := range cfg.Frontends {
-		n += len(cfg.Frontends[i].BindOn) + len(cfg.Frontends[i].Backends)
+		n += loops*len(cfg.Frontends[i].BindOn) + len(cfg.Frontends[i].Backends)
 	}
 	return n
 }

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // everyEngine runs a behaviour test once for each engine that can serve it.
 func everyEngine(t *testing.T, run func(t *testing.T, engine string)) {
-	for _, engine := range []string{"copy"} {
+	for _, engine := range []string{"copy", "reactor"} {
 		t.Run(engine, func(t *testing.T) { run(t, engine) })
 	}
 }
@@ -51,11 +51,10 @@ type weir struct {
 // it opened must be closed again.
 func startWeir(t *testing.T, engine, frontendKeys, tables string) *weir {
 	t.Helper()
-	_ = engine // one engine, so far
 	if !strings.Contains(frontendKeys, "bind_on") {
 		frontendKeys += "\nbind_on = \"127.0.0.1:0\""
 	}
-	return startWeirFile(t, "[frontend]\nname = \"f\"\n"+frontendKeys+"\n"+tables+"\n")
+	return startWeirFile(t, "[frontend]\nname = \"f\"\nengine = \""+engine+"\"\n"+frontendKeys+"\n"+tables+"\n")
 }
 
 func startWeirFile(t *testing.T, file string) (w *weir) {
@@ -393,4 +392,25 @@ func openDescriptors() int {
 		return -1
 	}
 	return len(list)
+}
+
+// startWeirTo is startWeir with a log of the test's own: w.log stays empty unless it writes there.
+func startWeirTo(t *testing.T, engine, frontendKeys, tables string, book *logbook, log zerolog.Logger) *weir {
+	t.Helper()
+	before := openDescriptors()
+	cfg, err := config.Parse("test.toml", []byte("[frontend]\nname = \"f\"\nengine = \""+engine+"\"\n"+frontendKeys+"\n"+tables+"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &weir{t: t, log: book, done: make(chan error, 1)}
+	if w.b, err = balancer.New(t.Context(), cfg, log); err != nil {
+		t.Fatal(err)
+	}
+	w.addr = w.b.Addrs("f")[0].String()
+	stop, endStop := context.WithCancel(context.Background())
+	kill, endKill := context.WithCancel(context.Background())
+	w.stop, w.kill = endStop, endKill
+	go func() { w.done <- w.b.Run(stop, kill) }()
+	t.Cleanup(func() { w.settle(before) })
+	return w
 }

@@ -25,6 +25,9 @@ type Frontend struct {
 	BindOn []Address `toml:"bind_on"`
 	// Strategy chooses a backend: see [Strategies]. Default "cyclic".
 	Strategy string `toml:"strategy"`
+	// Engine runs the sessions: "reactor" (epoll loops, Linux only), "copy" (goroutines), or "auto", the
+	// default: the reactor where there is one.
+	Engine string `toml:"engine"`
 	// ConnectTimeout bounds one attempt to connect to one backend. More than 0. Default 5s.
 	ConnectTimeout Duration `toml:"connect_timeout"`
 	// IdleTimeout ends a session in which no byte moved either way for this long. 0, the default:
@@ -112,7 +115,7 @@ type Health struct {
 	// Fall is how many bad verdicts in a row take a backend down. At least 1. Default 3.
 	Fall int `toml:"fall"`
 	// Jitter spreads probes: each waits its interval, longer or shorter by a random share of up to
-	// this many percent. 0 to 100. Default 10.
+	// this many percent. 0 to 50. Default 10.
 	Jitter int `toml:"jitter"`
 	// Port is probed in place of each backend's own port. 0, the default: the backend's own.
 	Port int `toml:"port"`

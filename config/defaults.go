@@ -5,6 +5,7 @@ import "time"
 // The defaults. What is not here is zero: off, unlimited, or the kernel's choice.
 const (
 	defaultStrategy = "cyclic" // what users of every balancer expect first
+	defaultEngine   = "auto"   // the cheaper one, wherever it can be had
 	// One lost SYN is repeated by Linux after 1 s and again after 3 s: 5s outlives both.
 	defaultConnectTimeout = Duration(5 * time.Second)
 	// A database may compute for minutes on a request whose sender has half-closed; a leaked session
@@ -46,6 +47,7 @@ func (c *Config) setDefaults() { c.Shutdown.setDefaults() }
 
 func (f *Frontend) setDefaults() {
 	f.Strategy = defaultStrategy
+	f.Engine = defaultEngine
 	f.ConnectTimeout = defaultConnectTimeout
 	f.HalfCloseTimeout = defaultHalfCloseTimeout
 	f.Retries = defaultRetries

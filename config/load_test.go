@@ -60,6 +60,7 @@ func TestMiniBalancerFile(t *testing.T) {
 			Retries:          2,
 			Keepalive:        Keepalive{Duration(60 * time.Second), Duration(10 * time.Second), 6},
 			UserTimeout:      Duration(30 * time.Second),
+			Engine:           "auto",
 			OnNoBackend:      "close",
 			Backends:         []Backend{backend("127.0.0.1:8080"), backend("127.0.0.1:9090")},
 			Health: Health{Kind: "tcp", Interval: Duration(2 * time.Second), Timeout: Duration(time.Second),

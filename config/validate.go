@@ -51,6 +51,7 @@ func (v *validator) frontend(f *Frontend) {
 	}
 	v.name(&f.Name)
 	v.oneOf(&f.Strategy, Strategies...)
+	v.oneOf(&f.Engine, "auto", "reactor", "copy")
 	v.duration(&f.ConnectTimeout, 1, forever)
 	v.count(&f.SessionJitter, 0, 100)
 	v.count(&f.Retries, 0, maxRetries)
@@ -93,7 +94,7 @@ func (v *validator) health(h *Health) {
 	v.duration(&h.Timeout, 1, forever)
 	v.count(&h.Rise, 1, maxCount)
 	v.count(&h.Fall, 1, maxCount)
-	v.count(&h.Jitter, 0, 100)
+	v.count(&h.Jitter, 0, 50)
 	v.count(&h.Port, 0, math.MaxUint16)
 	v.wrong(&h.Address, func() *fault { return probeAddressFault(h.Address) })
 	v.oneOf(&h.Initial, "up", "down")

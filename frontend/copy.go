@@ -27,6 +27,9 @@ type Copy struct {
 
 // Open opens every listener, and accepts nobody yet. On an error nothing is left open.
 func Open(ctx context.Context, o Options) (*Copy, error) {
+	if o.Dial == nil {
+		o.Dial = o.Dialer.Dial
+	}
 	c := &Copy{Frontend: New(o)}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, b := range o.Bind {
@@ -62,7 +65,7 @@ func (c *Copy) Addrs() []net.Addr {
 func (c *Copy) Serve(ctx context.Context) error {
 	var g errgroup.Group
 	for _, l := range c.listeners {
-		c.LogListening(l.Addr(), "copy")
+		c.LogListening(l.Addr())
 		g.Go(func() error { c.accept(ctx, l); return nil })
 	}
 	return g.Wait()

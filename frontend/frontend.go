@@ -22,6 +22,8 @@ import (
 // Options says where a frontend listens and what rules hold for its sessions.
 type Options struct {
 	Name string
+	// Engine is "reactor" or "copy", and EngineWhy says why, for the log.
+	Engine, EngineWhy string
 	// Bind holds the listening addresses. At least one.
 	Bind []Bind
 	// Backlog is the length of each accept queue. 0: the system's most.
@@ -30,7 +32,9 @@ type Options struct {
 	Socket sockopt.Options
 	// Pool chooses the backend.
 	Pool *backend.Pool
-	// Dial opens a connection to a backend; see backend.Dialer.
+	// Dialer says how backends are connected to.
+	Dialer *backend.Dialer
+	// Dial takes the place of Dialer.Dial in the copy engine. nil: it does not.
 	Dial func(context.Context, *backend.Backend) (net.Conn, error)
 	// Retries is how many attempts to connect may follow the first. 0: none.
 	Retries int

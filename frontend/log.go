@@ -10,9 +10,9 @@ import (
 	"weir/frontend/relay"
 )
 
-// LogListening says that clients are accepted at an address, and by which engine.
-func (f *Frontend) LogListening(a net.Addr, engine string) {
-	f.Log.Info().Str("frontend", f.Options.Name).Stringer("bind_on", a).Str("engine", engine).
+// LogListening says that clients are accepted at an address, by which engine, and why by that.
+func (f *Frontend) LogListening(a net.Addr) {
+	f.Log.Info().Str("frontend", f.Options.Name).Stringer("bind_on", a).Str("engine", f.Engine).Str("why", f.EngineWhy).
 		Msg("listening for connections")
 }
 

@@ -113,14 +113,26 @@ func OfRelay(end relay.End) Outcome {
 	case errors.As(end.Err, &panicked):
 		return InternalError
 	}
-	late := errors.Is(end.Err, syscall.ETIMEDOUT)
+	vanished := hasVanished(end.Err)
 	switch {
-	case end.Side == relay.Client && late:
+	case end.Side == relay.Client && vanished:
 		return ClientTimedOut
 	case end.Side == relay.Client:
 		return ClientReset
-	case late:
+	case vanished:
 		return BackendTimedOut
 	}
 	return BackendReset
+}
+
+// hasVanished says whether an error of a connection means that the peer's host stopped answering. When
+// the time for that is up, the kernel reports why the last packet was lost where it was told: the
+// neighbour look-up failed, or a router said so (tcp_write_err, and RFC 1122 §4.2.3.9 on soft errors).
+func hasVanished(err error) bool {
+	for _, e := range []error{syscall.ETIMEDOUT, syscall.EHOSTUNREACH, syscall.ENETUNREACH} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }

@@ -113,6 +113,9 @@ func (s *Session) Failed(err error, took time.Duration) (retry bool, outcome Out
 // Release gives the lease back, if it is held.
 func (s *Session) Release() { s.lease.Release() }
 
+// Chosen returns the session's last choice, or nil.
+func (s *Session) Chosen() *backend.Backend { return s.chosen.Load() }
+
 // On says whether b was the session's last choice. It may be called from any goroutine.
 func (s *Session) On(b *backend.Backend) bool { return s.chosen.Load() == b }
 

@@ -12,7 +12,7 @@ import (
 
 // ListenConfig returns what opens listening sockets with these options.
 func (o Options) ListenConfig() net.ListenConfig {
-	lc := net.ListenConfig{KeepAlive: -1, Control: o.settings().control}
+	lc := net.ListenConfig{KeepAlive: -1, Control: settings(o.ForListener()).control}
 	// On a Multipath TCP socket TCP_USER_TIMEOUT and SO_OOBINLINE fail (Linux 6.18).
 	lc.SetMultipathTCP(false)
 	return lc
@@ -20,17 +20,18 @@ func (o Options) ListenConfig() net.ListenConfig {
 
 // Dialer returns what opens connections with these options.
 func (o Options) Dialer() net.Dialer {
-	d := net.Dialer{KeepAlive: -1, Control: o.settings().control}
+	d := net.Dialer{KeepAlive: -1, Control: settings(append(o.Early(), o.Late()...)).control}
 	d.SetMultipathTCP(false)
 	return d
 }
 
-type setting struct {
-	what               string
-	level, name, value int
+// Setting is one option of a TCP socket.
+type Setting struct {
+	What               string
+	Level, Name, Value int
 }
 
-type settings []setting
+type settings []Setting
 
 func (s settings) control(network, _ string, c syscall.RawConn) error {
 	if !strings.HasPrefix(network, "tcp") {
@@ -45,33 +46,50 @@ func (s settings) control(network, _ string, c syscall.RawConn) error {
 
 func (s settings) apply(fd int) error {
 	for _, o := range s {
-		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
-			return os.NewSyscallError("setsockopt "+o.what, err)
+		if err := unix.SetsockoptInt(fd, o.Level, o.Name, o.Value); err != nil {
+			return os.NewSyscallError("setsockopt "+o.What, err)
 		}
 	}
 	return nil
 }
 
-func (o Options) settings() settings {
-	all := settings{
+// QuickAck returns the setting that lets acknowledgements ride on data (0) or sends the one that is
+// due at once (1). With 0 before connect(2) the last ACK of the handshake rides on the first data: 6 %
+// less CPU for short connections, but a backend that speaks first would wait 200 ms for it.
+func QuickAck(now int) Setting {
+	return Setting{"TCP_QUICKACK", unix.IPPROTO_TCP, unix.TCP_QUICKACK, now}
+}
+
+// ForListener returns the settings that accepted sockets are to inherit.
+func (o Options) ForListener() []Setting {
+	return append(append(o.Early(), QuickAck(0)), o.Late()...)
+}
+
+// Early returns the settings that a socket needs before it connects.
+func (o Options) Early() []Setting {
+	all := []Setting{
 		// An urgent byte stays in its place in the stream; out of line, it would wedge splice(2).
 		{"SO_OOBINLINE", unix.SOL_SOCKET, unix.SO_OOBINLINE, 1},
-		// The last ACK of the handshake rides on the first data: 6 % less CPU for short connections.
-		{"TCP_QUICKACK", unix.IPPROTO_TCP, unix.TCP_QUICKACK, 0},
 	}
+	if o.DeferPort {
+		all = append(all, Setting{"IP_BIND_ADDRESS_NO_PORT", unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1})
+	}
+	return all
+}
+
+// Late returns the settings that matter only to a connection that lasts longer than one exchange.
+func (o Options) Late() []Setting {
+	all := []Setting{{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}}
 	if o.UserTimeout > 0 {
 		ms := max(1, int(o.UserTimeout/time.Millisecond))
-		all = append(all, setting{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms})
+		all = append(all, Setting{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms})
 	}
 	if o.KeepaliveIdle > 0 {
 		all = append(all,
-			setting{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-			setting{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds(o.KeepaliveIdle)},
-			setting{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds(o.KeepaliveInterval)},
-			setting{"TCP_KEEPCNT", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, o.KeepaliveCount})
-	}
-	if o.DeferPort {
-		all = append(all, setting{"IP_BIND_ADDRESS_NO_PORT", unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1})
+			Setting{"SO_KEEPALIVE", unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+			Setting{"TCP_KEEPIDLE", unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds(o.KeepaliveIdle)},
+			Setting{"TCP_KEEPINTVL", unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds(o.KeepaliveInterval)},
+			Setting{"TCP_KEEPCNT", unix.IPPROTO_TCP, unix.TCP_KEEPCNT, o.KeepaliveCount})
 	}
 	return all
 }

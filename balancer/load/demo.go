@@ -38,26 +38,35 @@ rise = 2
 
 const (
 	demoBackends = 3
+	demoVictim   = 1   // is killed
 	demoShow     = 9   // connections shown one by one
-	demoStorm    = 300 // connections after the killed backend is known to be down
+	demoStorm    = 300 // connections before the kill, and after the killed server is known to be down
 	demoWorkers  = 4
-	// demoPatience bounds each wait for a probe's verdict.
+	// demoPatience bounds each connection, and each wait for a probe's verdict.
 	demoPatience = 5 * time.Second
+	// demoLimit bounds the whole of it.
+	demoLimit = 12 * time.Second
 )
 
 // Demo starts three echo servers and a balancer in front of them, kills one server under load, brings
 // it back, and tells what happened. It fails if anything was not as weir promises.
 func Demo(ctx context.Context, o DemoOptions) error {
-	d := &demo{ctx: ctx, out: o.Out}
+	limit, cancel := context.WithTimeout(ctx, demoLimit)
+	defer cancel()
+	d := &demo{ctx: limit, out: o.Out}
 	defer d.stop()
 	if err := d.start(); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	if err := d.show(); err != nil {
-		return fmt.Errorf("demo: %w", err)
+	err := d.show()
+	switch {
+	case ctx.Err() != nil:
+		return errors.New("demo: interrupted")
+	case err != nil:
+		return fmt.Errorf("demo: not as promised: %w", err)
 	}
 	if o.Serve {
-		d.tell("\nStill running: try 'nc %s' (or socat - TCP:%s); Ctrl-C ends it.", d.address, d.address)
+		d.tell("\nStill running: try 'socat - TCP:%s', type a line, then Ctrl-D. Ctrl-C ends the demo.", d.address)
 		<-ctx.Done()
 	}
 	return nil
@@ -73,7 +82,7 @@ type demo struct {
 	balance *balancer.Balancer
 	running errgroup.Group
 	halt    context.CancelFunc
-	acts    []act
+	acts    []*act
 }
 
 // act is one line of the table at the end.
@@ -81,6 +90,7 @@ type act struct {
 	title  string
 	total  int
 	failed int
+	err    error // of the last that failed
 	served map[string]int
 }
 
@@ -105,7 +115,7 @@ func (d *demo) start() error {
 		return err
 	}
 	d.address, d.pool = d.balance.Addrs("demo")[0].String(), d.balance.Pool("demo")
-	stop, halt := context.WithCancel(context.WithoutCancel(d.ctx))
+	stop, halt := context.WithCancel(context.Background())
 	d.halt = halt
 	d.running.Go(func() error { return d.balance.Run(stop, stop) })
 	d.tell("weir listens on %s with this configuration:\n\n%s", d.address, indent(file.String()))
@@ -134,7 +144,7 @@ func (d *demo) stop() {
 	d.running.Wait()
 }
 
-// show plays the three acts and holds them against what weir promises.
+// show plays the acts and holds them against what weir promises.
 func (d *demo) show() error {
 	for _, play := range []func() error{d.allUp, d.oneKilled, d.oneBack} {
 		if err := play(); err != nil {
@@ -144,15 +154,15 @@ func (d *demo) show() error {
 	d.table()
 	for _, a := range d.acts {
 		if a.failed > 0 {
-			return fmt.Errorf("%d of %d connections failed while %s", a.failed, a.total, a.title)
+			return fmt.Errorf("%d of %d connections failed while %s: %w", a.failed, a.total, a.title, a.err)
 		}
 	}
 	return nil
 }
 
 func (d *demo) allUp() error {
-	d.tell("One after the other, %d connections:", demoShow)
-	return d.evenly("all three are up")
+	d.tell("%d connections, one after the other, were served by:", demoShow)
+	return d.evenly("all are up")
 }
 
 // evenly makes connections one by one and wants each server to get the same number.
@@ -164,11 +174,11 @@ func (d *demo) evenly(title string) error {
 		a.count(name, err)
 		order = append(order, name)
 	}
-	d.acts = append(d.acts, *a)
+	d.acts = append(d.acts, a)
 	d.tell("  %s", strings.Join(order, " "))
 	for i := range d.servers {
 		if got, want := a.served[serverName(i)], demoShow/demoBackends; got != want {
-			return fmt.Errorf("%s got %d connections, want %d", serverName(i), got, want)
+			return fmt.Errorf("%s got %d connections while %s, want %d", serverName(i), got, title, want)
 		}
 	}
 	return nil
@@ -177,33 +187,37 @@ func (d *demo) evenly(title string) error {
 // oneKilled kills a server between two connections of a storm: a session that is in the middle of a
 // server's life ends with it, whatever stands in front.
 func (d *demo) oneKilled() error {
-	const victim = 1
-	d.tell("\nA storm of connections, and %s is killed while it goes on:", serverName(victim))
-	s := d.storm("b2 is dead")
-	s.between(d.servers[victim].Close)
-	err := d.await(victim, backend.Down)
+	victim := serverName(demoVictim)
+	d.tell("\n%d clients connect as fast as they can, and %s is killed:", demoWorkers, victim)
+	s := d.storm("a storm, all up")
+	err := s.more(d.ctx, demoStorm)
+	s.turn(victim+" is dead", d.servers[demoVictim].Close)
+	if err == nil {
+		err = d.await(demoVictim, backend.Down)
+	}
 	if err == nil {
 		err = s.more(d.ctx, demoStorm)
 	}
-	a := s.end()
-	d.acts = append(d.acts, a)
+	before, after := s.end()
+	d.acts = append(d.acts, before, after)
 	if err != nil {
 		return err
 	}
-	d.tell("  %d connections, %d failed: %s", a.total, a.failed, a.shares())
-	return nil
+	d.tell("  before: %s", before.shares())
+	d.tell("  after:  %s", after.shares())
+	return after.without(victim)
 }
 
 func (d *demo) oneBack() error {
-	const victim = 1
-	d.tell("\n%s comes back:", serverName(victim))
-	if err := d.startServer(victim, d.servers[victim].Addrs()[0].String()); err != nil {
+	victim := serverName(demoVictim)
+	d.tell("\n%s comes back:", victim)
+	if err := d.startServer(demoVictim, d.servers[demoVictim].Addrs()[0].String()); err != nil {
 		return err
 	}
-	if err := d.await(victim, backend.Up); err != nil {
+	if err := d.await(demoVictim, backend.Up); err != nil {
 		return err
 	}
-	return d.evenly("b2 is back")
+	return d.evenly(victim + " is back")
 }
 
 // await waits until the pool sees a server in that state.
@@ -229,9 +243,9 @@ func (d *demo) await(i int, want backend.State) error {
 }
 
 func (d *demo) table() {
-	d.tell("\n  %-18s %6s %6s %6s %6s %7s", "while", "total", "b1", "b2", "b3", "failed")
+	d.tell("\n  %-16s %7s %7s %7s %7s %7s", "while", "total", "b1", "b2", "b3", "failed")
 	for _, a := range d.acts {
-		d.tell("  %-18s %6d %6d %6d %6d %7d", a.title, a.total, a.served["b1"], a.served["b2"], a.served["b3"], a.failed)
+		d.tell("  %-16s %7d %7d %7d %7d %7d", a.title, a.total, a.served["b1"], a.served["b2"], a.served["b3"], a.failed)
 	}
 }
 
@@ -266,9 +280,21 @@ func (a *act) count(name string, err error) {
 	a.total++
 	if err != nil {
 		a.failed++
+		a.err = err
 		return
 	}
 	a.served[name]++
+}
+
+// without wants every server but that one to have served.
+func (a *act) without(victim string) error {
+	for i := range demoBackends {
+		name := serverName(i)
+		if got := a.served[name]; (got == 0) != (name == victim) {
+			return fmt.Errorf("%s got %d connections while %s", name, got, a.title)
+		}
+	}
+	return nil
 }
 
 func (a *act) shares() string {
@@ -276,9 +302,16 @@ func (a *act) shares() string {
 	for i := range demoBackends {
 		list = append(list, fmt.Sprintf("%s %d", serverName(i), a.served[serverName(i)]))
 	}
-	return strings.Join(list, ", ")
+	return fmt.Sprintf("%d connections, %d failed (%s)", a.total, a.failed, strings.Join(list, ", "))
 }
 
 func indent(text string) string {
-	return "    " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n    ") + "\n"
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if line != "\n" {
+			b.WriteString("    ")
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }

@@ -29,11 +29,10 @@ type Echo struct {
 	opts      EchoOptions
 	listeners []net.Listener // owned; closed by Close
 
-	dead      chan struct{}  // closed by Close
+	dead chan struct{} // closed by Close
 
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{}
-	served int
 	closed bool
 }
 
@@ -64,13 +63,6 @@ func (e *Echo) Addrs() []net.Addr {
 		addrs[i] = l.Addr()
 	}
 	return addrs
-}
-
-// Served returns how many connections were accepted so far.
-func (e *Echo) Served() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.served
 }
 
 // Serve answers until Close.
@@ -134,7 +126,6 @@ func (e *Echo) enter(c net.Conn) bool {
 	if e.closed {
 		return false
 	}
-	e.served++
 	e.conns[c] = struct{}{}
 	return true
 }

@@ -9,12 +9,13 @@ import (
 
 // storm is workers that connect as fast as they can.
 type storm struct {
-	gate sync.RWMutex // held for reading by each connection in flight
-	mu   sync.Mutex
-	act  *act
-	grew chan struct{} // has room for one notice that act grew
-	quit context.CancelFunc
-	over errgroup.Group
+	gate   sync.RWMutex // held for reading by each connection in flight
+	mu     sync.Mutex
+	before *act // the turn
+	act    *act
+	grew   chan struct{} // has room for one notice that act grew
+	quit   context.CancelFunc
+	over   errgroup.Group
 }
 
 func (d *demo) storm(title string) *storm {
@@ -28,12 +29,7 @@ func (d *demo) storm(title string) *storm {
 
 func (s *storm) rage(ctx context.Context, d *demo) {
 	for ctx.Err() == nil {
-		s.gate.RLock()
-		name, err := d.connect()
-		s.gate.RUnlock()
-		s.mu.Lock()
-		s.act.count(name, err)
-		s.mu.Unlock()
+		s.one(d)
 		select {
 		case s.grew <- struct{}{}:
 		default:
@@ -41,11 +37,24 @@ func (s *storm) rage(ctx context.Context, d *demo) {
 	}
 }
 
-// between does something at a moment when no connection is in flight.
-func (s *storm) between(do func()) {
+// one makes one connection, and counts it before anybody can take a turn.
+func (s *storm) one(d *demo) {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	name, err := d.connect()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.act.count(name, err)
+}
+
+// turn does something at a moment when no connection is in flight, and counts anew from there.
+func (s *storm) turn(title string, do func()) {
 	s.gate.Lock()
 	defer s.gate.Unlock()
 	do()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before, s.act = s.act, &act{title: title, served: map[string]int{}}
 }
 
 // more waits for n further connections.
@@ -67,8 +76,9 @@ func (s *storm) total() int {
 	return s.act.total
 }
 
-func (s *storm) end() act {
+// end returns what was counted before the turn, and after it.
+func (s *storm) end() (before, after *act) {
 	s.quit()
 	s.over.Wait()
-	return *s.act
+	return s.before, s.act
 }

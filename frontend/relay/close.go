@@ -7,11 +7,11 @@ import (
 )
 
 const (
-	// stallLimit is how long a peer may leave sent data unacknowledged before a reset overtakes it.
-	stallLimit = 5 * time.Second
-	// discardLimit and discardBytes bound what a client may go on sending to a backend that is gone,
+	// StallLimit is how long a peer may leave sent data unacknowledged before a reset overtakes it.
+	StallLimit = 5 * time.Second
+	// DiscardLimit and discardBytes bound what a client may go on sending to a backend that is gone,
 	// so that closing does not reset the reply it is still reading (RFC 9112 §9.6 on the same).
-	discardLimit = 5 * time.Second
+	DiscardLimit = 5 * time.Second
 	discardBytes = 64 << 20
 	// First and longest pause between two looks at a socket's send queue.
 	firstLook, longestLook = 100 * time.Microsecond, 20 * time.Millisecond
@@ -21,7 +21,7 @@ const (
 func waitDelivered(c Conn) {
 	left := unacknowledged(c)
 	pause, progress := firstLook, time.Now()
-	for left > 0 && time.Since(progress) < stallLimit {
+	for left > 0 && time.Since(progress) < StallLimit {
 		time.Sleep(pause)
 		pause = min(2*pause, longestLook)
 		if now := unacknowledged(c); now != left {
@@ -39,6 +39,6 @@ func resetOnClose(c net.Conn) {
 
 // discard reads what nobody wants any more until its end, within bounds.
 func discard(c Conn) {
-	c.SetReadDeadline(time.Now().Add(discardLimit))
+	c.SetReadDeadline(time.Now().Add(DiscardLimit))
 	io.Copy(io.Discard, io.LimitReader(c, discardBytes))
 }

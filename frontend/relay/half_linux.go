@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	// bulkAfter is how many full buffers in a row turn a direction to splice(2): for small messages
+	// BulkAfter is how many full buffers in a row turn a direction to splice(2): for small messages
 	// it is no cheaper than read and write.
-	bulkAfter = 2
-	// bulkFloor is the least one splice must bring, in bytes, for a direction to stay with it.
-	bulkFloor = 16 << 10
+	BulkAfter = 2
+	// BulkFloor is the least one splice must bring, in bytes, for a direction to stay with it.
+	BulkFloor = 16 << 10
 )
 
 // mover moves the bytes of one direction: small ones through a buffer, bulk through a pipe with
@@ -26,9 +26,11 @@ type mover struct {
 	buf  *buffer // holds n bytes that were read
 	n    int
 	err  error // of the last read
-	pipe *pipe // holds pipe.n bytes that were spliced
+	pipe *Pipe // holds pipe.N bytes that were spliced
 	full int   // full buffers in a row
 	bulk bool
+
+	finished bool // the handshake with the backend
 }
 
 func (h *half) prepare() error {
@@ -82,12 +84,12 @@ func (h *half) fill(fd uintptr) bool {
 // may be an urgent byte in front (SO_OOBINLINE): only read tells the truth. An error it tells but once.
 func (h *half) fillPipe(fd int) bool {
 	if h.pipe == nil {
-		if h.pipe = h.stock.pipe(); h.pipe == nil {
+		if h.pipe = h.stock.Pipe(); h.pipe == nil {
 			h.bulk = false
 			return false
 		}
 	}
-	n, err := splice(fd, h.pipe.w, h.pipe.size)
+	n, err := splice(fd, h.pipe.W, h.pipe.Size)
 	if err != nil && err != unix.EAGAIN {
 		h.n, h.err = 0, err
 		return true
@@ -95,8 +97,8 @@ func (h *half) fillPipe(fd int) bool {
 	if n <= 0 {
 		return false
 	}
-	h.pipe.n = n
-	h.bulk = n >= bulkFloor
+	h.pipe.N = n
+	h.bulk = n >= BulkFloor
 	h.full = 0
 	return true
 }
@@ -108,18 +110,31 @@ func (h *half) fillBuffer(fd int) bool {
 	n, err := read(fd, h.buf[:])
 	if err == unix.EAGAIN {
 		h.release()
+		h.finishHandshake()
 		return false
 	}
 	h.n, h.err = n, err
 	if h.n < len(h.buf) {
 		h.full = 0
-	} else if h.full++; h.full >= bulkAfter {
+	} else if h.full++; h.full >= BulkAfter {
 		h.bulk = true
 	}
 	return true
 }
 
-func (h *half) spliced() bool { return h.pipe != nil && h.pipe.n > 0 }
+// finishHandshake lets the backend know at once that it is connected, when the client has nothing to
+// say yet. The last ACK of the handshake waits to ride on the first data (see sockopt), and a backend
+// that speaks first would wait for it as long as the kernel holds it back: 200 ms.
+func (h *half) finishHandshake() {
+	if h.side == Backend || h.finished {
+		return
+	}
+	h.finished = true
+	// 2 sends what is held back, and changes nothing else (__tcp_sock_set_quickack of Linux).
+	h.to.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 2) })
+}
+
+func (h *half) spliced() bool { return h.pipe != nil && h.pipe.N > 0 }
 
 // write sends what is in the buffer. It blocks as long as dst takes nothing, and so does src.
 func (h *half) write() error {
@@ -131,15 +146,15 @@ func (h *half) write() error {
 
 // drain empties the pipe into dst; it reports false while dst takes nothing.
 func (h *half) drain(fd uintptr) bool {
-	for h.pipe.n > 0 {
-		n, err := splice(h.pipe.r, int(fd), h.pipe.n)
+	for h.pipe.N > 0 {
+		n, err := splice(h.pipe.R, int(fd), h.pipe.N)
 		if err == unix.EAGAIN {
 			return false
 		}
 		if h.err = err; err != nil {
 			return true
 		}
-		h.pipe.n -= n
+		h.pipe.N -= n
 		h.moved.Add(int64(n))
 	}
 	return true
@@ -152,7 +167,7 @@ func (h *half) release() {
 		h.buf = nil
 	}
 	if h.pipe != nil {
-		h.stock.putPipe(h.pipe)
+		h.stock.PutPipe(h.pipe)
 		h.pipe = nil
 	}
 }

@@ -19,11 +19,11 @@ const (
 
 type buffer [bufferSize]byte
 
-// pipe is a kernel buffer that splice(2) fills and empties.
-type pipe struct {
-	r, w int // owned; closed by close
-	n    int // bytes in it
-	size int
+// Pipe is a kernel buffer that splice(2) fills and empties.
+type Pipe struct {
+	R, W int // its two ends, owned by the stock
+	N    int // bytes in it
+	Size int
 }
 
 // Stock lends buffers and pipes to all pairs of a process. A pipe that is not to be had is no error:
@@ -32,7 +32,7 @@ type Stock struct {
 	buffers sync.Pool
 
 	mu     sync.Mutex
-	idle   []*pipe
+	idle   []*Pipe
 	open   int
 	most   int
 	closed bool
@@ -59,8 +59,8 @@ func (s *Stock) Close() {
 func (s *Stock) buffer() *buffer     { return s.buffers.Get().(*buffer) }
 func (s *Stock) putBuffer(b *buffer) { s.buffers.Put(b) }
 
-// pipe returns an empty pipe, or nil.
-func (s *Stock) pipe() *pipe {
+// Pipe returns an empty pipe to be given back with PutPipe, or nil.
+func (s *Stock) Pipe() *Pipe {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := len(s.idle); n > 0 {
@@ -78,36 +78,36 @@ func (s *Stock) pipe() *pipe {
 	return p
 }
 
-// putPipe takes a pipe back. One that still holds bytes of a dead session is of no use to another.
-func (s *Stock) putPipe(p *pipe) {
+// PutPipe takes a pipe back. One that still holds bytes of a dead session is of no use to another.
+func (s *Stock) PutPipe(p *Pipe) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.n > 0 || s.closed || len(s.idle) >= idlePipes {
+	if p.N > 0 || s.closed || len(s.idle) >= idlePipes {
 		s.drop(p)
 		return
 	}
 	s.idle = append(s.idle, p)
 }
 
-func (s *Stock) drop(p *pipe) {
-	unix.Close(p.r)
-	unix.Close(p.w)
+func (s *Stock) drop(p *Pipe) {
+	unix.Close(p.R)
+	unix.Close(p.W)
 	s.open--
 }
 
 // openPipe returns nil when no descriptor, or only a small pipe, is to be had.
-func openPipe() *pipe {
+func openPipe() *Pipe {
 	var fds [2]int
 	if unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK) != nil {
 		return nil
 	}
-	p := &pipe{r: fds[0], w: fds[1]}
+	p := &Pipe{R: fds[0], W: fds[1]}
 	// An error leaves the size it has.
-	unix.FcntlInt(uintptr(p.w), unix.F_SETPIPE_SZ, pipeSize)
-	p.size, _ = unix.FcntlInt(uintptr(p.w), unix.F_GETPIPE_SZ, 0)
-	if p.size < bufferSize {
-		unix.Close(p.r)
-		unix.Close(p.w)
+	unix.FcntlInt(uintptr(p.W), unix.F_SETPIPE_SZ, pipeSize)
+	p.Size, _ = unix.FcntlInt(uintptr(p.W), unix.F_GETPIPE_SZ, 0)
+	if p.Size < bufferSize {
+		unix.Close(p.R)
+		unix.Close(p.W)
 		return nil
 	}
 	return p

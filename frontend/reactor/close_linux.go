@@ -1,0 +1,207 @@
+package reactor
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weir/frontend"
+	"weir/frontend/reactor/loop"
+	"weir/frontend/relay"
+)
+
+// finished passes on the end of a stream, if an end is what it is: when our write was told of a reset,
+// the read that follows sees an end.
+func (s *session) finished(d *stream) {
+	other := d.other()
+	if other.failed != 0 && other.failed != unix.EPIPE { // EPIPE: it had ended properly before
+		s.fail(d.from, other.failed)
+		return
+	}
+	d.eof = true
+	d.release()
+	if other.eof {
+		s.finish()
+		return
+	}
+	if s.up.failed != 0 { // the backend has said all, and hears nothing
+		s.linger()
+		return
+	}
+	loop.ShutdownWrite(d.to.fd)
+	s.touch()
+}
+
+// refused takes note that a socket takes no more. A backend's last words may still be on their way; a
+// client has not waited for them. It reports false: there is nothing more to move this way.
+func (s *session) refused(d *stream, errno loop.Errno) bool {
+	d.drop()
+	if s.state == delivering { // it has gone as well
+		d.failed = errno
+		return false
+	}
+	if d == &s.down {
+		s.fail(&s.client, errno)
+		return false
+	}
+	d.failed = errno
+	s.server.readable, s.server.hup = true, true
+	switch {
+	case s.down.eof:
+		s.linger()
+	case s.state == relaying:
+		s.port.Again(&s.server)
+	}
+	return false
+}
+
+// fail records that one side has failed and lets the other have what was read, then a reset.
+func (s *session) fail(side *side, errno loop.Errno) {
+	by, to := relay.Client, &s.up
+	if side == &s.server {
+		by, to = relay.Backend, &s.down
+	}
+	err := os.NewSyscallError("relay", errno)
+	s.failure = &failure{frontend.OfRelay(relay.End{Side: by, Err: err}), err, s.phase()}
+	to.other().drop()
+	s.closeSide(side)
+	if by == relay.Backend {
+		s.Release()
+	}
+	s.state = delivering
+	s.quiet.Stop()
+	s.misc.Stop()
+	s.pause, s.waitLeft, s.waitFrom = firstLook, -1, s.port.Now()
+	s.deliver()
+}
+
+const (
+	// First and longest pause between two looks at a send queue.
+	firstLook, longestLook = time.Millisecond, 20 * time.Millisecond
+)
+
+// deliver waits until the side that is left has acknowledged all that was read for it, then resets it.
+func (s *session) deliver() {
+	to := &s.down
+	if s.client.fd < 0 {
+		to = &s.up
+	}
+	if to.failed == 0 && !s.delivered(to) {
+		if !s.misc.Armed() {
+			s.port.close.Arm(&s.misc, s, s.pause)
+			s.pause = min(2*s.pause, longestLook)
+		}
+		return
+	}
+	loop.ResetOnClose(to.to.fd)
+	s.finish()
+}
+
+// delivered also gives up on a peer that stalls.
+func (s *session) delivered(to *stream) bool {
+	flushed := to.flush()
+	left, _ := unix.IoctlGetInt(to.to.fd, unix.SIOCOUTQ)
+	if flushed && left == 0 || to.failed != 0 {
+		return true
+	}
+	if now := s.port.Now(); left != s.waitLeft {
+		s.waitLeft, s.waitFrom = left, now
+	}
+	return s.port.Now().Sub(s.waitFrom) >= relay.StallLimit
+}
+
+// linger lets a client go on sending, within bounds, while it reads its answer: closing with unread
+// input would reset it. The backend is let go.
+func (s *session) linger() {
+	s.closeSide(&s.server)
+	s.Release()
+	s.up.drop()
+	loop.ShutdownWrite(s.client.fd)
+	s.discardFor(relay.DiscardLimit)
+}
+
+func (s *session) discardFor(d time.Duration) {
+	s.state = discarding
+	s.misc.Stop()
+	s.port.close.Arm(&s.misc, s, d)
+	s.client.readable = true
+	s.discard()
+}
+
+// discard reads what nobody wants.
+func (s *session) discard() {
+	for range rounds {
+		n, errno := loop.Recv(s.client.fd, s.port.scratch)
+		switch {
+		case errno == unix.EAGAIN:
+			return
+		case n == 0 && errno != unix.EINTR:
+			s.finish()
+			return
+		}
+	}
+	s.port.Again(&s.client)
+}
+
+// refuse closes a client that gets no backend.
+func (s *session) refuse(outcome frontend.Outcome, err error) {
+	s.misc.Stop()
+	s.failure = &failure{outcome, err, s.phase()}
+	s.closeSide(&s.server)
+	s.Release()
+	if s.port.ResetRefused {
+		loop.ResetOnClose(s.client.fd)
+		s.finish()
+		return
+	}
+	loop.ShutdownWrite(s.client.fd)
+	s.discardFor(frontend.RefusalTime)
+}
+
+// cut ends the session from outside, for good.
+func (s *session) cut(why frontend.Outcome) {
+	if s.state == ended {
+		return
+	}
+	s.failure = &failure{why, nil, s.phase()}
+	if why.CutsShort() && s.client.fd >= 0 {
+		loop.ResetOnClose(s.client.fd)
+	}
+	s.finish()
+}
+
+// finish closes what is open, gives everything back, and tells how it ended.
+func (s *session) finish() {
+	s.state = ended
+	defer s.port.retire(s)
+	s.up.drop()
+	s.down.drop()
+	s.closeSide(&s.server)
+	s.Release()
+	s.closeSide(&s.client)
+	s.quiet.Stop()
+	s.life.Stop()
+	s.misc.Stop()
+	end := frontend.Ending{Outcome: frontend.Normal, Phase: frontend.LastBytes, BytesUp: s.up.moved, BytesDown: s.down.moved}
+	if f := s.failure; f != nil {
+		end.Outcome, end.Err, end.Phase = f.outcome, f.err, f.phase
+	}
+	s.Settle(end)
+}
+
+// retire keeps what is left of a session for the next.
+func (p *port) retire(s *session) {
+	p.leave(s)
+	p.GiveSlot()
+	p.putSession(s)
+}
+
+func (s *session) closeSide(d *side) {
+	if d.fd < 0 {
+		return
+	}
+	s.port.Forget(d.key)
+	loop.Close(d.fd)
+	d.fd = -1
+}

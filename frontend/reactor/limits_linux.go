@@ -1,0 +1,68 @@
+package reactor
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weir/frontend"
+)
+
+// touch starts the session's silence anew. Each limit has two halves: see silence.
+func (s *session) touch() {
+	s.silent = false
+	s.armQuiet()
+}
+
+func (s *session) armQuiet() {
+	limit, half := s.silenceLimit()
+	switch {
+	case limit == 0:
+		s.quiet.Stop()
+	case half:
+		s.port.half.Arm(&s.quiet, s, limit/2)
+	default:
+		s.port.quiet.Arm(&s.quiet, s, limit/2)
+	}
+}
+
+// silenceLimit returns how long no byte may move: once one side has finished, that may be less.
+func (s *session) silenceLimit() (limit time.Duration, half bool) {
+	limit = s.port.IdleTimeout
+	if h := s.port.HalfCloseTimeout; h > 0 && (s.up.eof || s.down.eof) && (limit == 0 || h <= limit) {
+		return h, true
+	}
+	return limit, false
+}
+
+// silence ends a session in which no byte has moved for as long as it may. At half of that it notes
+// what the peers have acknowledged: a slow reader, for whom bytes still wait in a socket's buffer, is
+// not silent.
+func (s *session) silence() {
+	acked := acknowledged(s.client.fd) + acknowledged(s.server.fd)
+	switch {
+	case !s.silent:
+		s.silent, s.acked = true, acked
+		s.armQuiet()
+	case acked != s.acked:
+		s.touch()
+	default:
+		why := frontend.IdleTimeout
+		if _, half := s.silenceLimit(); half {
+			why = frontend.HalfCloseTimeout
+		}
+		s.cut(why)
+	}
+}
+
+// acknowledged returns how many bytes the peer of a TCP socket has acknowledged, 0 for any other.
+func acknowledged(fd int) uint64 {
+	if fd < 0 {
+		return 0
+	}
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0
+	}
+	return info.Bytes_acked
+}

@@ -1,0 +1,310 @@
+package reactor
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weir/frontend"
+	"weir/frontend/reactor/loop"
+)
+
+const (
+	// acceptBatch is how many clients one event of a listener brings in before the others' turn.
+	acceptBatch = 16
+	// First and longest pause of a listener that the kernel gives no connection.
+	firstPause, longestPause = 5 * time.Millisecond, time.Second
+)
+
+// listener is one listening socket on one core.
+type listener struct {
+	port  *port
+	fd    int      // owned
+	key   loop.Key // 0: not registered (the loop's first key is its own)
+	bind  frontend.Bind
+	owner bool // of the path of a unix socket
+	pause time.Duration
+	timer loop.Timer
+	sa    unix.RawSockaddrAny
+}
+
+// listen opens an address on every core. The first socket is bound without SO_REUSEPORT, so that an
+// address in use by anybody else is an error and not a share; the others join it.
+func (s *Server) listen(b frontend.Bind) error {
+	first, addr, err := s.listenFirst(b)
+	if err != nil {
+		return err
+	}
+	s.addrs = append(s.addrs, addr)
+	s.ports[0].listeners = append(s.ports[0].listeners, &listener{port: s.ports[0], fd: first, bind: b, owner: true})
+	for _, p := range s.ports[1:] {
+		fd, err := s.listenAgain(first, b, addr)
+		if err != nil {
+			return err
+		}
+		p.listeners = append(p.listeners, &listener{port: p, fd: fd, bind: b})
+	}
+	return nil
+}
+
+// listenAgain opens the address for one more core. A unix socket cannot be shared by SO_REUSEPORT: all
+// cores accept from the same queue.
+func (s *Server) listenAgain(first int, b frontend.Bind, addr net.Addr) (int, error) {
+	if t, ok := addr.(*net.TCPAddr); ok {
+		return s.listenSocket(inetSockaddr(t.AddrPort()), isDual(b, t), true)
+	}
+	fd, err := unix.FcntlInt(uintptr(first), unix.F_DUPFD_CLOEXEC, 0)
+	return fd, os.NewSyscallError("fcntl", err)
+}
+
+func (s *Server) listenFirst(b frontend.Bind) (int, net.Addr, error) {
+	if b.Network == "unix" {
+		return s.listenUnix(b)
+	}
+	want, err := resolveBind(b)
+	if err != nil {
+		return -1, nil, err
+	}
+	fd, err := s.listenSocket(inetSockaddr(want.AddrPort()), isDual(b, want), false)
+	if err != nil {
+		return -1, nil, err
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		unix.Close(fd)
+		return -1, nil, os.NewSyscallError("getsockname", err)
+	}
+	return fd, tcpAddr(sa, want.Zone), nil
+}
+
+// resolveBind turns host:port into one address; localhost is an IPv4 address where there is one.
+func resolveBind(b frontend.Bind) (*net.TCPAddr, error) {
+	a, err := net.ResolveTCPAddr(b.Network, b.Address)
+	if err != nil {
+		return nil, err
+	}
+	if a.IP == nil {
+		a.IP = net.IPv6zero
+		if b.Network == "tcp4" || !ipv6() {
+			a.IP = net.IPv4zero
+		}
+	}
+	return a, nil
+}
+
+// ipv6 says whether this host can have IPv6 sockets.
+func ipv6() bool {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	unix.Close(fd)
+	return true
+}
+
+// isDual says whether the address takes IPv4 clients as well: [::] and an empty host do.
+func isDual(b frontend.Bind, a *net.TCPAddr) bool {
+	return b.Network == "tcp" && a.IP.To4() == nil && a.IP.IsUnspecified()
+}
+
+func tcpAddr(sa unix.Sockaddr, zone string) *net.TCPAddr {
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port}
+	case *unix.SockaddrInet6:
+		return &net.TCPAddr{IP: a.Addr[:], Port: a.Port, Zone: zone}
+	}
+	return nil
+}
+
+// listenSocket opens one TCP socket; join makes it share the port with those that are there.
+func (s *Server) listenSocket(sockaddr []byte, dual, join bool) (int, error) {
+	fd, errno := loop.Socket(family(sockaddr))
+	if errno != 0 {
+		return -1, os.NewSyscallError("socket", errno)
+	}
+	if err := s.bindAndListen(fd, sockaddr, dual, join); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func (s *Server) bindAndListen(fd int, sockaddr []byte, dual, join bool) error {
+	set := func(what string, level, name, value int) error {
+		return os.NewSyscallError("setsockopt "+what, unix.SetsockoptInt(fd, level, name, value))
+	}
+	if err := set("SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	if family(sockaddr) == unix.AF_INET6 {
+		only := 1
+		if dual {
+			only = 0
+		}
+		if err := set("IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only); err != nil {
+			return err
+		}
+	}
+	for _, o := range s.Socket.ForListener() { // accepted sockets inherit them
+		if err := set(o.What, o.Level, o.Name, o.Value); err != nil {
+			return err
+		}
+	}
+	if join {
+		if err := set("SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			return err
+		}
+	}
+	if errno := loop.Bind(fd, sockaddr); errno != 0 {
+		return os.NewSyscallError("bind", errno)
+	}
+	if err := set("SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		return err
+	}
+	return os.NewSyscallError("listen", unix.Listen(fd, s.backlog()))
+}
+
+// backlog returns the length of the accept queue; the kernel caps it at net.core.somaxconn.
+func (s *Server) backlog() int {
+	if s.Backlog > 0 {
+		return s.Backlog
+	}
+	return 1 << 30
+}
+
+// listenUnix has the net package open a unix socket, for it knows about paths, and keeps a copy.
+func (s *Server) listenUnix(b frontend.Bind) (int, net.Addr, error) {
+	l, err := net.Listen(b.Network, b.Address)
+	if err != nil && frontend.RemoveStale(b) {
+		l, err = net.Listen(b.Network, b.Address)
+	}
+	if err != nil {
+		return -1, nil, err
+	}
+	u := l.(*net.UnixListener)
+	u.SetUnlinkOnClose(false) // the copy still listens
+	defer u.Close()
+	rc, err := u.SyscallConn()
+	if err != nil {
+		return -1, nil, err
+	}
+	fd := -1
+	if cerr := rc.Control(func(of uintptr) { fd, err = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
+		err = cerr
+	}
+	if err != nil {
+		return -1, nil, fmt.Errorf("keep %s: %w", b.Address, err)
+	}
+	return fd, u.Addr(), os.NewSyscallError("listen", unix.Listen(fd, s.backlog()))
+}
+
+// open begins to accept.
+func (p *port) open() {
+	for _, l := range p.listeners {
+		// Level-triggered, so that a batch may leave clients for the next turn.
+		var errno loop.Errno
+		if l.key, errno = p.Add(l.fd, unix.EPOLLIN, l); errno != 0 {
+			p.LogNoAccept(os.NewSyscallError("epoll_ctl", errno))
+		}
+	}
+}
+
+func (p *port) closeListeners() {
+	for _, l := range p.listeners {
+		l.close()
+	}
+	p.listeners = nil
+}
+
+func (l *listener) close() {
+	l.timer.Stop()
+	if l.key != 0 {
+		l.port.Remove(l.fd, l.key)
+		l.key = 0
+	}
+	unix.Close(l.fd)
+	if l.owner && l.bind.Network == "unix" && !strings.HasPrefix(l.bind.Address, "@") {
+		os.Remove(l.bind.Address)
+	}
+}
+
+// acceptAll takes everybody who waits.
+func (p *port) acceptAll() {
+	for _, l := range p.listeners {
+		for l.accept() {
+		}
+	}
+}
+
+// Ready takes in clients.
+func (l *listener) Ready(uint32) {
+	for range acceptBatch {
+		if !l.accept() {
+			return
+		}
+	}
+}
+
+// accept takes in one client, and reports whether there may be more.
+func (l *listener) accept() bool {
+	p := l.port
+	if !p.TakeSlot(l.wake) {
+		l.listenFor(0)
+		return false
+	}
+	fd, errno := loop.Accept(l.fd, &l.sa)
+	switch errno {
+	case 0:
+		l.pause = 0
+		p.start(fd, peer(&l.sa))
+		return true
+	case unix.EAGAIN, unix.EINTR:
+		p.GiveSlot()
+		return false
+	case unix.ECONNABORTED: // that one has left already
+		p.GiveSlot()
+		return true
+	}
+	p.GiveSlot()
+	l.rest(os.NewSyscallError("accept4", errno))
+	return false
+}
+
+// rest waits, longer each time, while the kernel gives no connections, and logs the first of an episode.
+func (l *listener) rest(err error) {
+	if l.pause == 0 {
+		l.port.LogNoAccept(err)
+		l.pause = firstPause
+	}
+	l.listenFor(0)
+	l.port.retry.Arm(&l.timer, l, l.pause)
+	l.pause = min(2*l.pause, longestPause)
+}
+
+// wake goes on accepting when a session has ended somewhere.
+func (l *listener) wake() { l.port.Post(l.resume) }
+
+func (l *listener) resume() {
+	if l.key != 0 && !l.timer.Armed() {
+		l.listenFor(unix.EPOLLIN)
+	}
+}
+
+// Expired ends a rest.
+func (l *listener) Expired(*loop.Timer) { l.listenFor(unix.EPOLLIN) }
+
+func (l *listener) listenFor(events uint32) {
+	if l.key != 0 {
+		l.port.Change(l.fd, l.key, events)
+	}
+}
+
+// Panicked logs what accepting should never do. The listener goes on.
+func (l *listener) Panicked(value any, stack []byte) {
+	l.port.Log.Error().Interface("panic", value).Bytes("stack", stack).Msg("accepting panicked")
+}

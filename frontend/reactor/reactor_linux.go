@@ -1,0 +1,124 @@
+package reactor
+
+import (
+	"context"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"weir/frontend/reactor/loop"
+	"weir/frontend/relay"
+)
+
+// Supported says that this system has a reactor.
+const Supported = true
+
+// Reactor is the loops of a process.
+type Reactor struct {
+	cores   []*core
+	running errgroup.Group
+}
+
+// core is one loop and what its sessions share.
+type core struct {
+	*loop.Loop
+	scratch []byte    // every read goes here first
+	buffers []*buffer // free
+	idle    []*session
+	stock   *relay.Stock // of pipes
+}
+
+// bufferSize is how much one read takes, and the most that is kept for a peer that takes no more.
+const bufferSize = 32 << 10
+
+type buffer [bufferSize]byte
+
+// keptBuffers and keptSessions bound what a core keeps for later use.
+const keptBuffers, keptSessions = 64, 16 << 10
+
+// New makes n loops that do not run yet. Run them, then Close.
+func New(n int, stock *relay.Stock) (*Reactor, error) {
+	r := new(Reactor)
+	for range n {
+		l, err := loop.New()
+		if err != nil {
+			r.Close()
+			return nil, err
+		}
+		r.cores = append(r.cores, &core{Loop: l, scratch: make([]byte, bufferSize), stock: stock})
+	}
+	return r, nil
+}
+
+// Loops is how many loops there should be: one for each core that the process may use.
+func Loops() int { return runtime.GOMAXPROCS(0) }
+
+// Start runs the loops until Stop. While they wait unseen they hold runtime processors, so there are
+// given to be as many more.
+func (r *Reactor) Start() {
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + len(r.cores))
+	for _, c := range r.cores {
+		r.running.Go(func() error { c.Run(); return nil })
+	}
+}
+
+// Stop ends the loops that Start started. The sessions must have ended.
+func (r *Reactor) Stop() {
+	for _, c := range r.cores {
+		c.Post(c.Loop.Stop)
+	}
+	r.running.Wait()
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) - len(r.cores))
+}
+
+// Close closes the loops, which do not run (any more).
+func (r *Reactor) Close() {
+	for _, c := range r.cores {
+		c.Loop.Close()
+	}
+}
+
+// each runs f on every core and waits until all have, or ctx ends.
+func (r *Reactor) each(ctx context.Context, f func(i int, c *core)) {
+	done := make(chan struct{}, len(r.cores))
+	for i, c := range r.cores {
+		c.Post(func() { f(i, c); done <- struct{}{} })
+	}
+	for range r.cores {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (c *core) takeBuffer() *buffer {
+	if n := len(c.buffers); n > 0 {
+		b := c.buffers[n-1]
+		c.buffers = c.buffers[:n-1]
+		return b
+	}
+	return new(buffer)
+}
+
+func (c *core) putBuffer(b *buffer) {
+	if len(c.buffers) < keptBuffers {
+		c.buffers = append(c.buffers, b)
+	}
+}
+
+func (c *core) takeSession() *session {
+	if n := len(c.idle); n > 0 {
+		s := c.idle[n-1]
+		c.idle = c.idle[:n-1]
+		return s
+	}
+	return new(session)
+}
+
+func (c *core) putSession(s *session) {
+	if len(c.idle) < keptSessions {
+		c.idle = append(c.idle, s)
+	}
+}

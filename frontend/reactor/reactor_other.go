@@ -1,0 +1,42 @@
+//go:build !linux
+
+package reactor
+
+import (
+	"context"
+	"errors"
+
+	"weir/frontend"
+	"weir/frontend/relay"
+)
+
+// Supported says that this system has no reactor: it needs epoll(7).
+const Supported = false
+
+var errUnsupported = errors.New("engine reactor: needs Linux; engine copy works everywhere")
+
+// Reactor does nothing here.
+type Reactor struct{}
+
+// Server is never made here.
+type Server struct{ frontend.Copy }
+
+// New fails.
+func New(int, *relay.Stock) (*Reactor, error) { return nil, errUnsupported }
+
+// Loops is 0.
+func Loops() int { return 0 }
+
+// Open fails.
+func (r *Reactor) Open(context.Context, frontend.Options) (*Server, error) {
+	return nil, errUnsupported
+}
+
+// Start does nothing.
+func (r *Reactor) Start() {}
+
+// Stop does nothing.
+func (r *Reactor) Stop() {}
+
+// Close does nothing.
+func (r *Reactor) Close() {}

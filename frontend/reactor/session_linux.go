@@ -1,0 +1,408 @@
+package reactor
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weir/backend"
+	"weir/backend/sockopt"
+	"weir/frontend"
+	"weir/frontend/reactor/loop"
+	"weir/frontend/relay"
+)
+
+// state is the phase a session is in.
+type state uint8
+
+const (
+	choosing   state = iota // between two attempts: a pause, or a name being resolved
+	connecting              // to a backend
+	relaying
+	delivering // one side has failed: the other gets what was read, then a reset
+	discarding // the client still sends what nobody wants, while it reads its answer
+	ended
+)
+
+// events is what a session's sockets are registered for: everything, once and for all. EPOLLPRI tells
+// of an urgent byte, in front of which a read stops short of what has arrived.
+const events = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET&0xffffffff
+
+// session is one client connection. All of it belongs to its core's loop. It is used again for another
+// client when it has ended.
+type session struct {
+	frontend.Session
+	ticket uint64 // of the last name look-up; counts on when the session is used again
+	live
+}
+
+// live is what a session has of its own each time it is used.
+type live struct {
+	port           *port
+	state          state
+	client, server side
+	up, down       stream // up: from the client to the server
+
+	began   time.Time // the attempt to connect
+	target  []byte    // the address of the backend
+	looking bool      // for that address
+	more    []netip.AddrPort
+	sources []netip.Addr // to connect from, the first now
+
+	failure  *failure  // the first; nil while all is well
+	waitLeft int       // bytes that were unacknowledged at the last look
+	waitFrom time.Time // since when it is so many
+	pause    time.Duration
+	acked    uint64 // at half of the limit of silence
+	silent   bool   // for half of that limit
+	settled  bool   // the backend's socket has its late options
+
+	quiet, life, misc loop.Timer // misc: connect, retry, settle, or close
+	prev, next        *session   // in the port
+}
+
+// failure is why a session does not end well.
+type failure struct {
+	outcome frontend.Outcome
+	err     error
+	phase   frontend.Phase
+}
+
+// side is one socket of a session.
+type side struct {
+	session  *session
+	fd       int // owned; -1: none
+	key      loop.Key
+	readable bool // it may have bytes for us
+	writable bool
+	hup      bool // an end or a reset has arrived: read until it comes
+}
+
+// start makes an accepted client a session. The slot it has is given back at its end.
+func (p *port) start(fd int, from netip.AddrPort) {
+	s := p.takeSession()
+	defer loop.Contain(s)
+	s.live = live{port: p}
+	s.client = side{session: s, fd: fd, writable: true}
+	s.server = side{session: s, fd: -1}
+	s.up = stream{session: s, from: &s.client, to: &s.server}
+	s.down = stream{session: s, from: &s.server, to: &s.client}
+	p.enter(s)
+	p.Begin(&s.Session, from, p.Now())
+	var errno loop.Errno
+	if s.client.key, errno = p.Add(fd, events, &s.client); errno != 0 {
+		s.refuse(frontend.NoResources, os.NewSyscallError("epoll_ctl", errno))
+		return
+	}
+	if at := s.EndsAt(); !at.IsZero() {
+		s.armLife(at.Sub(p.Now()))
+	}
+	s.choose()
+}
+
+// armLife ends the session after about d: jitter comes in as many steps as there are queues.
+func (s *session) armLife(d time.Duration) {
+	whole, percent := s.port.SessionTimeout, time.Duration(s.port.SessionJitter)
+	step := whole * percent / 100 / lifeQueues
+	at := 0
+	if step > 0 {
+		at = min(int((whole-d)/step), lifeQueues-1)
+		d = whole - time.Duration(at)*step
+	}
+	s.port.life[at].Arm(&s.life, s, d)
+}
+
+// choose acquires a backend and connects to it.
+func (s *session) choose() {
+	b, pause, err := s.Choose()
+	if err != nil {
+		s.refuse(frontend.Unchosen(err), err)
+		return
+	}
+	if pause > 0 {
+		s.state = choosing
+		s.port.retry.Arm(&s.misc, s, pause)
+		return
+	}
+	s.dial(b)
+}
+
+// dial begins to connect to b.
+func (s *session) dial(b *backend.Backend) {
+	s.began = s.port.Now()
+	s.port.connect.Arm(&s.misc, s, s.port.Dialer.Timeout())
+	if s.target = s.port.targets[b]; s.target == nil {
+		s.resolve(b)
+		return
+	}
+	s.connectTo(b)
+}
+
+// resolve looks up the name of b elsewhere, for that may take long.
+func (s *session) resolve(b *backend.Backend) {
+	s.state, s.looking = choosing, true
+	s.ticket++
+	ticket, p := s.ticket, s.port
+	ctx, cancel := context.WithTimeout(context.Background(), p.Dialer.Timeout())
+	go func() {
+		defer cancel()
+		found, err := p.Dialer.Resolve(ctx, b)
+		p.Post(func() { s.resolved(ticket, b, found, err) })
+	}()
+}
+
+// resolved goes on with the addresses, if the session still waits for these.
+func (s *session) resolved(ticket uint64, b *backend.Backend, found []netip.AddrPort, err error) {
+	if s.state != choosing || s.ticket != ticket {
+		return
+	}
+	defer loop.Contain(s)
+	if err != nil {
+		s.unreached(b, err)
+		return
+	}
+	s.more = found
+	s.connectNext(b)
+}
+
+// connectNext connects to the next address of a name.
+func (s *session) connectNext(b *backend.Backend) {
+	s.target = inetSockaddr(s.more[0])
+	s.more = s.more[1:]
+	s.connectTo(b)
+}
+
+// connectTo begins to connect to the target, from the next source address if there are any.
+func (s *session) connectTo(b *backend.Backend) {
+	s.state, s.looking = connecting, false
+	s.sources = nil
+	if family(s.target) != unix.AF_UNIX {
+		s.sources = s.port.Dialer.Sources(b, targetAddr(s.target))
+	}
+	for {
+		errno := s.open()
+		if errno == 0 {
+			return
+		}
+		s.closeSide(&s.server)
+		if len(s.sources) <= 1 || errno != unix.EADDRNOTAVAIL && errno != unix.EADDRINUSE {
+			s.unreached(b, dialError(b, "connect", errno))
+			return
+		}
+		s.sources = s.sources[1:]
+	}
+}
+
+// open makes the socket towards the backend and begins to connect it.
+func (s *session) open() loop.Errno {
+	fd, errno := loop.Socket(family(s.target))
+	if errno != 0 {
+		return errno
+	}
+	s.server = side{session: s, fd: fd}
+	if family(s.target) != unix.AF_UNIX {
+		for i := range s.port.early {
+			o := &s.port.early[i]
+			loop.SetInt(fd, o.Level, o.Name, int32(o.Value))
+		}
+	}
+	if len(s.sources) > 0 {
+		if errno := loop.Bind(fd, inetSockaddr(netip.AddrPortFrom(s.sources[0], 0))); errno != 0 {
+			return errno
+		}
+	}
+	if errno := loop.Connect(fd, s.target); errno != 0 && errno != unix.EINPROGRESS {
+		return errno
+	}
+	s.server.key, errno = s.port.Add(fd, events, &s.server)
+	return errno
+}
+
+func targetAddr(sockaddr []byte) netip.Addr {
+	if family(sockaddr) == unix.AF_INET {
+		return netip.AddrFrom4([4]byte(sockaddr[4:8]))
+	}
+	return netip.AddrFrom16([16]byte(sockaddr[8:24]))
+}
+
+// dialError says the same as backend.Dialer.Dial would.
+func dialError(b *backend.Backend, call string, errno error) error {
+	network, address := b.Network(), b.Address()
+	return fmt.Errorf("dial backend %s: %w", b.Name(), &net.OpError{
+		Op: "dial " + network + " " + address, Err: os.NewSyscallError(call, errno),
+	})
+}
+
+// unreached tries another backend, or ends the session.
+func (s *session) unreached(b *backend.Backend, err error) {
+	s.closeSide(&s.server)
+	if len(s.more) > 0 && s.misc.Armed() { // another address of the same name, in the time that is left
+		s.connectNext(b)
+		return
+	}
+	s.misc.Stop()
+	s.state, s.looking, s.more = choosing, false, nil
+	retry, outcome := s.Failed(err, s.port.Now().Sub(s.began))
+	if retry {
+		s.choose()
+		return
+	}
+	s.refuse(outcome, err)
+}
+
+// Ready is told what a socket of the session is ready for.
+func (d *side) Ready(ev uint32) {
+	s := d.session
+	d.readable = d.readable || ev&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLPRI) != 0
+	d.writable = d.writable || ev&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0
+	d.hup = d.hup || ev&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLPRI) != 0
+	switch s.state {
+	case relaying:
+		s.pump()
+	case connecting, choosing:
+		s.readyBefore(d, ev)
+	case delivering:
+		s.deliver()
+	case discarding:
+		s.discard()
+	}
+}
+
+// readyBefore is Ready before there is a backend.
+func (s *session) readyBefore(d *side, ev uint32) {
+	if d == &s.client {
+		if ev&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+			s.left()
+		}
+		return
+	}
+	b := s.Chosen()
+	if ev&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		errno, _ := unix.GetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if errno != 0 {
+			s.unreached(b, dialError(b, "connect", loop.Errno(errno)))
+			return
+		}
+	}
+	if ev&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.connected()
+	}
+}
+
+// left ends a session whose client has gone before it had a backend.
+func (s *session) left() {
+	outcome := frontend.ClientLeft
+	var err error = context.Canceled
+	if s.state == connecting {
+		_, outcome = s.Failed(err, s.port.Now().Sub(s.began))
+	}
+	s.refuse(outcome, err)
+}
+
+// connected begins to relay.
+func (s *session) connected() {
+	s.misc.Stop()
+	s.Connected(s.port.Now().Sub(s.began), s.local)
+	s.state, s.server.writable = relaying, true
+	s.port.settle.Arm(&s.misc, s, settleAfter)
+	s.touch()
+	s.up.pump()
+	if s.state != relaying {
+		return
+	}
+	if s.up.moved == 0 && family(s.target) != unix.AF_UNIX {
+		// The backend may be the one to speak first: it is not to wait for our handshake to end.
+		o := sockopt.QuickAck(1)
+		loop.SetInt(s.server.fd, o.Level, o.Name, int32(o.Value))
+	}
+	s.down.pump()
+}
+
+// settleAfter is how long a connection lasts before it gets the options that only lasting ones need.
+const settleAfter = time.Second
+
+// settleIn sets the late options: at the second message, or after a second.
+func (s *session) settleIn() {
+	s.settled = true
+	s.misc.Stop()
+	if s.server.fd < 0 || family(s.target) == unix.AF_UNIX {
+		return
+	}
+	for i := range s.port.late {
+		o := &s.port.late[i]
+		loop.SetInt(s.server.fd, o.Level, o.Name, int32(o.Value))
+	}
+}
+
+func (s *session) local() net.Addr {
+	sa, err := unix.Getsockname(s.server.fd)
+	if a := tcpAddr(sa, ""); err == nil && a != nil {
+		return a
+	}
+	return &net.UnixAddr{Net: "unix"}
+}
+
+// pump moves what can be moved, both ways.
+func (s *session) pump() {
+	s.up.pump()
+	if s.state == relaying {
+		s.down.pump()
+	}
+}
+
+// Expired is told that a timer is due.
+func (s *session) Expired(t *loop.Timer) {
+	switch {
+	case t == &s.life:
+		s.cut(frontend.SessionTimeout)
+	case t == &s.quiet:
+		s.silence()
+	case s.state == relaying:
+		s.settleIn()
+	case s.state == connecting:
+		b := s.Chosen()
+		s.unreached(b, dialError(b, "connect", os.ErrDeadlineExceeded))
+	case s.state == choosing && s.looking:
+		b := s.Chosen()
+		s.ticket++ // the look-up is not awaited any more
+		s.unreached(b, dialError(b, "look up", os.ErrDeadlineExceeded))
+	case s.state == choosing:
+		s.dial(s.Chosen())
+	case s.state == delivering:
+		s.deliver()
+	case s.state == discarding:
+		s.finish()
+	}
+}
+
+// Ready lets a session be a loop.Expirer; only its sides are registered.
+func (s *session) Ready(uint32) {}
+
+// Panicked ends the session, and it alone.
+func (s *session) Panicked(value any, stack []byte) {
+	if s.state == ended {
+		return
+	}
+	s.failure = &failure{frontend.InternalError, &relay.PanicError{Value: value, Stack: stack}, s.phase()}
+	loop.ResetOnClose(s.client.fd)
+	s.finish()
+}
+
+// Panicked ends the session of the socket.
+func (d *side) Panicked(value any, stack []byte) { d.session.Panicked(value, stack) }
+
+// phase tells how far the session has come.
+func (s *session) phase() frontend.Phase {
+	switch {
+	case s.state < relaying:
+		return frontend.Connecting
+	case s.up.eof || s.down.eof:
+		return frontend.LastBytes
+	}
+	return frontend.Relaying
+}
