@@ -155,7 +155,7 @@ func newApp() *cli.App {
 		HideHelpCommand:        true,
 		UseShortOptionHandling: true,
 		Flags:                  rootFlags(),
-		Commands:               []*cli.Command{runCommand(), checkCommand(), echoCommand(), demoCommand()},
+		Commands:               []*cli.Command{runCommand(), checkCommand(), echoCommand(), loadCommand(), demoCommand()},
 		Action:                 rootAction,
 		Writer:                 os.Stdout,
 		ErrWriter:              os.Stderr,
@@ -313,7 +313,7 @@ func echo(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	o := load.EchoOptions{Name: c.String("name"), Delay: c.Duration("delay"), Log: log}
+	o := load.EchoOptions{Name: c.String("name"), Delay: c.Duration("delay"), Loops: load.EchoLoops(), Log: log}
 	if o.Delay < 0 {
 		return badUsage(c, "--delay %v is negative", o.Delay)
 	}
@@ -347,6 +347,30 @@ func listenAddrs(c *cli.Context) (addrs []load.Address, err error) {
 		return nil, badUsage(c, "--listen ADDR is missing: where should it listen?")
 	}
 	return addrs, nil
+}
+
+func loadCommand() *cli.Command {
+	return command("load", "put load on a TCP server and measure it", "--target ADDR [--mode WORK] [OPTIONS]",
+		"The modes of --mode are\n"+
+			"  connect  connect, send a message, read it back, close (the default)\n"+
+			"  echo     send messages to and fro on connections that last\n"+
+			"  stream   send and read back without a pause\n"+
+			"  hold     keep connections idle after one message\n"+
+			"The target is to send back what it is sent, as 'weir echo' does; every byte is compared.\n\n"+
+			"With --rate the time of an answer counts from when its question was due, not from when a busy\n"+
+			"target let it be sent. Ctrl-C ends early with the results so far.\n\n"+
+			"Exit codes: 0 all went well; 1 something went wrong; 2 bad command line.",
+		generate, load.Flags())
+}
+
+func generate(c *cli.Context) error {
+	o, err := load.FromFlags(c)
+	if err != nil {
+		return badUsage(c, "%v", err)
+	}
+	stop, _, release := untilSignal(c.Context)
+	defer release()
+	return load.Command(stop, c, o)
 }
 
 func demoCommand() *cli.Command {

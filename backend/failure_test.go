@@ -78,10 +78,10 @@ func TestClassifyWhatDialSays(t *testing.T) {
 		timeout          time.Duration
 		want             Failure
 	}{
-		{"refused", t.Context(), "tcp", bound(t), time.Minute, FailureRefused},
+		{"refused", t.Context(), "tcp", deaf(t), time.Minute, FailureRefused},
 		{"no unix socket", t.Context(), "unix", t.TempDir() + "/none", time.Minute, FailureRefused},
 		{"abstract socket", t.Context(), "unix", "@weir-test-nobody", time.Minute, FailureRefused},
-		{"client left", canceled, "tcp", bound(t), time.Minute, FailureCanceled},
+		{"client left", canceled, "tcp", deaf(t), time.Minute, FailureCanceled},
 		{"no time", t.Context(), "tcp", "192.0.2.1:9", time.Nanosecond, FailureTimeout},
 		{"bad name", t.Context(), "tcp", "no..name:9", time.Minute, FailureName},
 	} {
@@ -99,20 +99,13 @@ func TestClassifyWhatDialSays(t *testing.T) {
 	}
 }
 
-// bound is an address that refuses: a socket has it, and does not listen.
-func bound(t *testing.T) string {
+// deaf is an address that refuses: whoever listened there is gone.
+func deaf(t *testing.T) string {
 	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { syscall.Close(fd) })
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+	l.Close()
+	return l.Addr().String()
 }

@@ -23,20 +23,26 @@ func (l *Lease) Release() {
 	}
 	p, b := l.pool, l.backend
 	*l = Lease{}
-	now := p.Since()
 	p.mu.Lock()
 	defer p.unlock()
 	b.active--
+	var now time.Duration
+	if b.rampFrom > 0 { // only then does the time matter
+		now = p.Since()
+	}
 	b.tier.tell(b, now, p.opts.SlowStart)
 }
 
 // Connected reports how long the connection took to open.
 func (l *Lease) Connected(took time.Duration) {
 	p, b := l.pool, l.backend
+	if b.tier.observer == nil {
+		return
+	}
 	now := p.Since()
 	p.mu.Lock()
 	defer p.unlock()
-	b.tier.strategy.Observe(b.index, took, now)
+	b.tier.observer.Observe(b.index, took, now)
 }
 
 // Failed reports that the connection could not be opened and gives the slot back. What the backend is
@@ -50,8 +56,9 @@ func (l *Lease) Failed(f Failure) {
 	b.active--
 	b.totals.Failed[f]++
 	if f.blamesBackend() {
-		// A refusal comes fast; least-latency must not take that for a virtue.
-		b.tier.strategy.Observe(b.index, failureLatency, now)
+		if b.tier.observer != nil { // a refusal comes fast, which is no virtue
+			b.tier.observer.Observe(b.index, failureLatency, now)
+		}
 		if b.failures.Fail(now) {
 			p.eject(b, f, now)
 		}

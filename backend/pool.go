@@ -56,7 +56,8 @@ var (
 
 // Pool is the backends a frontend chooses among. It is safe for concurrent use.
 type Pool struct {
-	opts PoolOptions
+	opts  PoolOptions
+	start time.Time // of the clock; zero if that is somebody else's
 
 	mu      sync.Mutex
 	all     []*Backend
@@ -71,14 +72,15 @@ func NewPool(o PoolOptions) (*Pool, error) {
 	if len(o.Backends) == 0 {
 		return nil, errors.New("make pool: no backend")
 	}
+	p := new(Pool)
 	if o.Random == nil {
 		o.Random = rand.Uint64
 	}
 	if o.Clock == nil {
-		start := time.Now()
-		o.Clock = func() time.Duration { return time.Since(start) }
+		p.start = time.Now()
+		o.Clock = func() time.Duration { return time.Since(p.start) }
 	}
-	p := &Pool{opts: o}
+	p.opts = o
 	return p, p.build()
 }
 
@@ -126,6 +128,14 @@ func (p *Pool) newBackend(o *Options) *Backend {
 
 // Since returns the pool's clock: what Request.Now wants.
 func (p *Pool) Since() time.Duration { return p.opts.Clock() }
+
+// At returns what the pool's clock showed, or nearly so, at that time not long ago.
+func (p *Pool) At(t time.Time) time.Duration {
+	if p.start.IsZero() {
+		return p.Since()
+	}
+	return t.Sub(p.start)
+}
 
 // Acquire picks a backend and takes one slot of it in one step, so that no limit is ever passed. again
 // says that the session has been there already, because nothing else is usable. The lease must be

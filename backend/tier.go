@@ -10,6 +10,7 @@ import (
 // tier is the backends that compete with each other: those that serve, or the backups.
 type tier struct {
 	strategy strategy.Strategy
+	observer strategy.Observer // the same, if it goes by latency; else nil
 	members  []*Backend
 	usable   int
 
@@ -26,6 +27,7 @@ func newTier(name string, members []*Backend, random func() uint64) (*tier, erro
 		return nil, fmt.Errorf("make pool: %w", err)
 	}
 	t := &tier{strategy: s, members: members}
+	t.observer, _ = s.(strategy.Observer)
 	for i, b := range members {
 		b.tier, b.index = t, i
 	}

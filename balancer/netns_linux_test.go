@@ -99,13 +99,25 @@ func runIP(args ...string) error {
 // sysctl sets a value of the namespace that the test runs in. See ip-sysctl.rst.
 func sysctl(t *testing.T, path, value string) {
 	t.Helper()
-	if err := os.WriteFile("/proc/sys/net/"+path, []byte(value), 0); err != nil {
+	if err := setSysctl(path, value); err != nil {
 		t.Fatal(err)
 	}
 }
 
+func setSysctl(path, value string) error {
+	return os.WriteFile("/proc/sys/net/"+path, []byte(value), 0)
+}
+
 // The addresses at the two ends of the wire.
 const near, there = "10.99.0.1", "10.99.0.2"
+
+// failARP makes the near end give up early on a neighbour that does not answer (arp(7)).
+func failARP(t *testing.T) {
+	t.Helper()
+	sysctl(t, "ipv4/neigh/near/retrans_time_ms", "50")
+	sysctl(t, "ipv4/neigh/near/mcast_solicit", "1")
+	sysctl(t, "ipv4/neigh/near/ucast_solicit", "1")
+}
 
 // far is another network namespace, at the far end of a wire. Sockets made there stay there.
 type far struct {

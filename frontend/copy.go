@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir/backend"
+	"weir/backend/sockopt"
 	"weir/frontend/relay"
 )
 
@@ -128,9 +129,27 @@ func (c *Copy) accept(ctx context.Context, l net.Listener) {
 		}
 		c.GiveSlot()
 		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
+			c.acceptWaiting(l)
 			return
 		}
 		t.pause(ctx, c.Frontend, err)
+	}
+}
+
+// acceptWaiting takes in those who are still in the queue of a listener whose last call is over, however
+// long that takes on a busy machine: to close it would reset them. Who comes now comes too late.
+func (c *Copy) acceptWaiting(l net.Listener) {
+	setDeadline(l, time.Time{})
+	for range sockopt.Waiting(l) {
+		if !c.TakeSlot(func() {}) {
+			return
+		}
+		client, err := l.Accept()
+		if err != nil {
+			c.GiveSlot()
+			return
+		}
+		c.start(client.(relay.Conn))
 	}
 }
 

@@ -58,7 +58,7 @@ func (s *copySession) reach() (relay.Conn, Outcome, error) {
 	watch := s.watchClient()
 	defer watch.stop()
 	for {
-		b, pause, err := s.Choose()
+		b, pause, err := s.Choose(time.Now())
 		if err != nil {
 			return nil, Unchosen(err), err
 		}

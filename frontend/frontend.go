@@ -10,6 +10,7 @@ package frontend
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -62,6 +63,7 @@ type Frontend struct {
 	Options
 	own      *Slots // MaxSessions
 	counters Counters
+	noAccept atomic.Int64 // when LogNoAccept last did, in Unix nanoseconds
 }
 
 // New returns a frontend that listens nowhere yet: that is its engine's part.

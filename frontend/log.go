@@ -16,8 +16,13 @@ func (f *Frontend) LogListening(a net.Addr) {
 		Msg("listening for connections")
 }
 
-// LogNoAccept says, once an episode, that the kernel gives no connections.
+// LogNoAccept says that the kernel gives no connections: once a minute at most, for every descriptor
+// that comes back is taken at once, and each is the end of one episode and the beginning of the next.
 func (f *Frontend) LogNoAccept(err error) {
+	now, last := time.Now().UnixNano(), f.noAccept.Load()
+	if now-last < int64(tellEvery) || !f.noAccept.CompareAndSwap(last, now) {
+		return
+	}
 	f.Log.Error().Str("frontend", f.Options.Name).Err(err).Msg("cannot accept: trying again until it works")
 }
 

@@ -61,16 +61,16 @@ func ClientAddress(a net.Addr) netip.AddrPort {
 
 // Choose acquires a backend, another one than those that failed. When there is no other it is one of
 // those again, to be tried after a pause. The lease is held until Release or Failed.
-func (s *Session) Choose() (b *backend.Backend, pause time.Duration, err error) {
+func (s *Session) Choose(now time.Time) (b *backend.Backend, pause time.Duration, err error) {
 	pool := s.frontend.Pool
-	s.request.Now = pool.Since()
+	s.request.Now = pool.At(now)
 	lease, again, err := pool.Acquire(&s.request)
 	if err != nil {
 		return nil, 0, err
 	}
 	s.lease = lease
 	s.chosen.Store(lease.Backend())
-	s.waited = time.Since(s.accepted)
+	s.waited = now.Sub(s.accepted)
 	if again {
 		pause = s.pause
 		s.pause = min(2*s.pause, longestRetry)

@@ -66,20 +66,21 @@ func (o Options) ForListener() []Setting {
 }
 
 // Early returns the settings that a socket needs before it connects.
-func (o Options) Early() []Setting {
-	all := []Setting{
-		// An urgent byte stays in its place in the stream; out of line, it would wedge splice(2).
-		{"SO_OOBINLINE", unix.SOL_SOCKET, unix.SO_OOBINLINE, 1},
-	}
+func (o Options) Early() (all []Setting) {
 	if o.DeferPort {
 		all = append(all, Setting{"IP_BIND_ADDRESS_NO_PORT", unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1})
 	}
 	return all
 }
 
-// Late returns the settings that matter only to a connection that lasts longer than one exchange.
+// Late returns the settings that matter only to a connection that lasts longer than one exchange, or
+// on which an urgent byte arrives: the kernel looks at SO_OOBINLINE when it is read.
 func (o Options) Late() []Setting {
-	all := []Setting{{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1}}
+	all := []Setting{
+		// An urgent byte stays in its place in the stream; out of line, it would wedge splice(2).
+		{"SO_OOBINLINE", unix.SOL_SOCKET, unix.SO_OOBINLINE, 1},
+		{"TCP_NODELAY", unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+	}
 	if o.UserTimeout > 0 {
 		ms := max(1, int(o.UserTimeout/time.Millisecond))
 		all = append(all, Setting{"TCP_USER_TIMEOUT", unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, ms})
@@ -107,4 +108,21 @@ func SetBacklog(c syscall.Conn, n int) error {
 		return cerr
 	}
 	return os.NewSyscallError("listen", err)
+}
+
+// Waiting returns how many connections are in the accept queue of a listener. 0 where that is not known.
+func Waiting(l net.Listener) (n int) {
+	c, ok := l.(*net.TCPListener)
+	if !ok {
+		return 0
+	}
+	if rc, err := c.SyscallConn(); err == nil {
+		rc.Control(func(fd uintptr) {
+			// tcpi_unacked of a socket that listens is the length of its queue (tcp_get_info of Linux).
+			if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+				n = int(info.Unacked)
+			}
+		})
+	}
+	return n
 }

@@ -25,6 +25,9 @@ func (o Options) Dialer() net.Dialer {
 // SetBacklog does nothing here: the accept queue keeps the system's default length.
 func SetBacklog(syscall.Conn, int) error { return nil }
 
+// Waiting is not known here: 0.
+func Waiting(net.Listener) int { return 0 }
+
 func (o Options) keepalive() net.KeepAliveConfig {
 	return net.KeepAliveConfig{
 		Enable:   o.KeepaliveIdle > 0,

@@ -1,7 +1,5 @@
 package strategy
 
-import "time"
-
 // cyclic gives every member its turn, as often as its weight says, and spreads the turns of each as
 // evenly as whole sessions allow. It is what users know as smooth weighted round robin (nginx), in
 // O(log n) instead of O(n).
@@ -162,8 +160,6 @@ func (c *cyclic) resume(t *turn, weight uint64) {
 func (c *cyclic) setTotal(total uint64) {
 	c.total, c.left = total, 0
 }
-
-func (c *cyclic) Observe(int, time.Duration, time.Duration) {}
 
 // deadline is where the turn ends and the next one starts.
 func (t *turn) deadline() uint64 { return t.start + (round+t.left)/t.weight }

@@ -1,7 +1,5 @@
 package strategy
 
-import "time"
-
 // first picks the first eligible member of the list: the second gets sessions only while the first is
 // away or full, and so on. Weights do not count.
 type first struct {
@@ -22,5 +20,3 @@ func (s *first) Update(i int, l Load) {
 		s.heap.remove(i)
 	}
 }
-
-func (s *first) Observe(int, time.Duration, time.Duration) {}

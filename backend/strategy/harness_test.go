@@ -48,6 +48,13 @@ func (h *house) update(i int, l Load) {
 	h.Update(i, l)
 }
 
+// Observe tells a strategy that wants to know.
+func (h *house) Observe(i int, connect, now time.Duration) {
+	if o, ok := h.Strategy.(Observer); ok {
+		o.Observe(i, connect, now)
+	}
+}
+
 func (h *house) eligible(i int, yes bool) {
 	l := h.loads[i]
 	l.Eligible = yes

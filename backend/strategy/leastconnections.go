@@ -1,7 +1,5 @@
 package strategy
 
-import "time"
-
 // leastConnections picks the member with the fewest sessions for its weight, the one longest not
 // picked among equals. So while all are idle it is cyclic, in the order of the list, and weights do
 // not count (they divide 0).
@@ -41,8 +39,6 @@ func (s *leastConnections) Update(i int, l Load) {
 	}
 	s.heap.set(i, key{ratio(l.Active, l.Weight), s.last[i]})
 }
-
-func (s *leastConnections) Observe(int, time.Duration, time.Duration) {}
 
 // ratio is active/weight as an integer that orders exactly as the fractions do: two different
 // fractions with denominators of at most maxWeight are at least 1/maxWeight² apart, which is 1 here.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math/bits"
 	"slices"
-	"time"
 )
 
 // sourceHash gives a client the same member every time, on every balancer with the same members. It
@@ -81,8 +80,6 @@ func (s *sourceHash) Update(i int, l Load) {
 		s.eligible[i/64] &^= 1 << (i % 64)
 	}
 }
-
-func (s *sourceHash) Observe(int, time.Duration, time.Duration) {}
 
 // buildTable lets the members take slots in turn, each by its own order of preference, until none is
 // free. Turns go by weight as in stride scheduling, and among equals by salt, not by place in the

@@ -52,6 +52,10 @@ type Strategy interface {
 	// Pick returns the member to use and takes its turn as used, or -1 when none is eligible but
 	// those tried. The caller counts the session and says so with Update.
 	Pick(r *Request) int
+}
+
+// Observer is a strategy that goes by latency.
+type Observer interface {
 	// Observe tells how long a connection to member i took to open.
 	Observe(i int, connect, now time.Duration)
 }

@@ -1,7 +1,5 @@
 package strategy
 
-import "time"
-
 // twoChoices draws two different members and picks the one with fewer sessions for its weight. Of two
 // random ones the better is nearly as good as the best of all (Mitzenmacher 2001: the fullest of n has
 // log log n more than the mean, against log n / log log n with one draw), and it stays good where
@@ -85,8 +83,6 @@ func (s *twoChoices) Update(i int, l Load) {
 		s.at[i] = -1
 	}
 }
-
-func (s *twoChoices) Observe(int, time.Duration, time.Duration) {}
 
 func (s *twoChoices) swap(a, b int) {
 	s.eligible[a], s.eligible[b] = s.eligible[b], s.eligible[a]

@@ -21,6 +21,9 @@ type EchoOptions struct {
 	Name string
 	// Delay is waited before each answer. 0: none.
 	Delay time.Duration
+	// Loops is how many event loops do the work (Linux); see [EchoLoops]. 0: goroutines do, which suits a
+	// process that has other things to do.
+	Loops int
 	Log   zerolog.Logger
 }
 
@@ -28,6 +31,7 @@ type EchoOptions struct {
 type Echo struct {
 	opts      EchoOptions
 	listeners []net.Listener // owned; closed by Close
+	loops     *echoLoops     // owned, likewise; nil: goroutines
 
 	dead chan struct{} // closed by Close
 
@@ -50,6 +54,13 @@ func ListenEcho(ctx context.Context, addrs []Address, o EchoOptions) (*Echo, err
 		}
 		e.listeners = append(e.listeners, l)
 	}
+	if o.Loops > 0 {
+		var err error
+		if e.loops, err = newEchoLoops(o.Loops, e.listeners, &e.opts); err != nil {
+			e.Close()
+			return nil, err
+		}
+	}
 	return e, nil
 }
 
@@ -70,7 +81,12 @@ func (e *Echo) Serve() error {
 	var g errgroup.Group
 	for _, l := range e.listeners {
 		e.opts.Log.Info().Stringer("listen", l.Addr()).Msg("echo is listening")
-		g.Go(func() error { return e.accept(l) })
+		if e.loops == nil {
+			g.Go(func() error { return e.accept(l) })
+		}
+	}
+	if e.loops != nil {
+		e.loops.serve()
 	}
 	return g.Wait()
 }
@@ -109,6 +125,9 @@ func (e *Echo) Close() {
 	}
 	e.closed = true
 	close(e.dead)
+	if e.loops != nil {
+		e.loops.stop()
+	}
 	for _, l := range e.listeners {
 		l.Close()
 	}

@@ -89,7 +89,7 @@ func (s *session) deliver() {
 	}
 	if to.failed == 0 && !s.delivered(to) {
 		if !s.misc.Armed() {
-			s.port.close.Arm(&s.misc, s, s.pause)
+			s.port.look.Arm(&s.misc, s, s.pause)
 			s.pause = min(2*s.pause, longestLook)
 		}
 		return
@@ -118,14 +118,8 @@ func (s *session) linger() {
 	s.Release()
 	s.up.drop()
 	loop.ShutdownWrite(s.client.fd)
-	s.discardFor(relay.DiscardLimit)
-}
-
-func (s *session) discardFor(d time.Duration) {
+	s.port.linger.Arm(&s.misc, s, relay.DiscardLimit)
 	s.state = discarding
-	s.misc.Stop()
-	s.port.close.Arm(&s.misc, s, d)
-	s.client.readable = true
 	s.discard()
 }
 
@@ -156,7 +150,9 @@ func (s *session) refuse(outcome frontend.Outcome, err error) {
 		return
 	}
 	loop.ShutdownWrite(s.client.fd)
-	s.discardFor(frontend.RefusalTime)
+	s.port.refusal.Arm(&s.misc, s, frontend.RefusalTime)
+	s.state = discarding
+	s.discard()
 }
 
 // cut ends the session from outside, for good.

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	// acceptBatch is how many clients one event of a listener brings in before the others' turn.
+	// acceptBatch is how many clients, at most, one event of a listener brings in before the others' turn.
 	acceptBatch = 16
 	// First and longest pause of a listener that the kernel gives no connection.
 	firstPause, longestPause = 5 * time.Millisecond, time.Second
@@ -27,9 +27,18 @@ type listener struct {
 	key   loop.Key // 0: not registered (the loop's first key is its own)
 	bind  frontend.Bind
 	owner bool // of the path of a unix socket
+	batch int
 	pause time.Duration
 	timer loop.Timer
 	sa    unix.RawSockaddrAny
+	wake  func() // bound once: a method value allocates
+}
+
+func (p *port) newListener(fd int, b frontend.Bind) *listener {
+	l := &listener{port: p, fd: fd, bind: b}
+	l.wake = func() { p.Post(l.resume) }
+	p.listeners = append(p.listeners, l)
+	return l
 }
 
 // listen opens an address on every core. The first socket is bound without SO_REUSEPORT, so that an
@@ -40,13 +49,13 @@ func (s *Server) listen(b frontend.Bind) error {
 		return err
 	}
 	s.addrs = append(s.addrs, addr)
-	s.ports[0].listeners = append(s.ports[0].listeners, &listener{port: s.ports[0], fd: first, bind: b, owner: true})
+	s.ports[0].newListener(first, b).owner = true
 	for _, p := range s.ports[1:] {
 		fd, err := s.listenAgain(first, b, addr)
 		if err != nil {
 			return err
 		}
-		p.listeners = append(p.listeners, &listener{port: p, fd: fd, bind: b})
+		p.newListener(fd, b)
 	}
 	return nil
 }
@@ -241,10 +250,13 @@ func (p *port) acceptAll() {
 	}
 }
 
-// Ready takes in clients.
+// Ready takes in clients: one, and twice as many each time as long as there are so many. To ask until
+// there are none would cost a quiet listener a second system call for each client.
 func (l *listener) Ready(uint32) {
-	for range acceptBatch {
+	l.batch = min(max(2*l.batch, 1), acceptBatch)
+	for range l.batch {
 		if !l.accept() {
+			l.batch = 0
 			return
 		}
 	}
@@ -282,13 +294,11 @@ func (l *listener) rest(err error) {
 		l.pause = firstPause
 	}
 	l.listenFor(0)
-	l.port.retry.Arm(&l.timer, l, l.pause)
+	l.port.look.Arm(&l.timer, l, l.pause)
 	l.pause = min(2*l.pause, longestPause)
 }
 
-// wake goes on accepting when a session has ended somewhere.
-func (l *listener) wake() { l.port.Post(l.resume) }
-
+// resume goes on accepting when a session has ended somewhere.
 func (l *listener) resume() {
 	if l.key != 0 && !l.timer.Armed() {
 		l.listenFor(unix.EPOLLIN)

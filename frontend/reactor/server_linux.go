@@ -32,12 +32,18 @@ type port struct {
 	listeners []*listener
 	sessions  *session // the first of a list
 
-	quiet, half, connect, retry, settle, close *loop.Queue
-	life                                       [lifeQueues]*loop.Queue
+	// One queue for each length of time, so that arming is at the end.
+	quiet, half, connect, settle, look, refusal, linger *loop.Queue
+	retry                                               [retryQueues]*loop.Queue
+	life                                                [lifeQueues]*loop.Queue
 }
 
-// lifeQueues is how many different lengths jitter gives to session_timeout: each needs a queue of its own.
-const lifeQueues = 16
+const (
+	// lifeQueues is how many different lengths jitter gives to session_timeout.
+	lifeQueues = 16
+	// retryQueues is how often the pause before a retry doubles until it stays the same.
+	retryQueues = 5
+)
 
 // Open opens every listener on every core, and accepts nobody yet. On an error nothing is left open.
 func (r *Reactor) Open(_ context.Context, o frontend.Options) (*Server, error) {
@@ -66,7 +72,10 @@ func newPort(s *Server, c *core) *port {
 }
 
 func (p *port) queues() []**loop.Queue {
-	all := []**loop.Queue{&p.quiet, &p.half, &p.connect, &p.retry, &p.settle, &p.close}
+	all := []**loop.Queue{&p.quiet, &p.half, &p.connect, &p.settle, &p.look, &p.refusal, &p.linger}
+	for i := range p.retry {
+		all = append(all, &p.retry[i])
+	}
 	for i := range p.life {
 		all = append(all, &p.life[i])
 	}

@@ -59,8 +59,9 @@ type live struct {
 	waitFrom time.Time // since when it is so many
 	pause    time.Duration
 	acked    uint64 // at half of the limit of silence
-	silent   bool   // for half of that limit
-	settled  bool   // the backend's socket has its late options
+	pauses   int
+	silent   bool // for half of that limit
+	settled  bool // the backend's socket has its late options
 
 	quiet, life, misc loop.Timer // misc: connect, retry, settle, or close
 	prev, next        *session   // in the port
@@ -80,7 +81,9 @@ type side struct {
 	key      loop.Key
 	readable bool // it may have bytes for us
 	writable bool
-	hup      bool // an end or a reset has arrived: read until it comes
+	fin      bool // the end has arrived
+	drained  bool // and all before it was read
+	hup      bool // a reset or an urgent byte has: a short read may not be all there is
 }
 
 // start makes an accepted client a session. The slot it has is given back at its end.
@@ -119,14 +122,15 @@ func (s *session) armLife(d time.Duration) {
 
 // choose acquires a backend and connects to it.
 func (s *session) choose() {
-	b, pause, err := s.Choose()
+	b, pause, err := s.Choose(s.port.Now())
 	if err != nil {
 		s.refuse(frontend.Unchosen(err), err)
 		return
 	}
 	if pause > 0 {
 		s.state = choosing
-		s.port.retry.Arm(&s.misc, s, pause)
+		s.port.retry[min(s.pauses, retryQueues-1)].Arm(&s.misc, s, pause)
+		s.pauses++
 		return
 	}
 	s.dial(b)
@@ -260,7 +264,11 @@ func (d *side) Ready(ev uint32) {
 	s := d.session
 	d.readable = d.readable || ev&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLPRI) != 0
 	d.writable = d.writable || ev&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0
-	d.hup = d.hup || ev&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLPRI) != 0
+	d.hup = d.hup || ev&(unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLPRI) != 0
+	d.fin = d.fin || ev&unix.EPOLLRDHUP != 0
+	if ev&unix.EPOLLPRI != 0 && !s.settled {
+		s.settleIn() // before the urgent byte is read
+	}
 	switch s.state {
 	case relaying:
 		s.pump()
@@ -326,8 +334,11 @@ func (s *session) connected() {
 // settleAfter is how long a connection lasts before it gets the options that only lasting ones need.
 const settleAfter = time.Second
 
-// settleIn sets the late options: at the second message, or after a second.
+// settleIn sets the late options: at the second message, with bulk, or after a second.
 func (s *session) settleIn() {
+	if s.state != relaying {
+		return
+	}
 	s.settled = true
 	s.misc.Stop()
 	if s.server.fd < 0 || family(s.target) == unix.AF_UNIX {

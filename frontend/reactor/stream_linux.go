@@ -51,6 +51,10 @@ func (d *stream) pump() {
 
 // step reads once and sends what came. It reports false when the session has moved on.
 func (d *stream) step() bool {
+	if d.from.drained { // and asking once more is spared
+		d.session.finished(d)
+		return false
+	}
 	if d.bulk && d.splice() {
 		return d.session.state == relaying
 	}
@@ -69,15 +73,27 @@ func (d *stream) step() bool {
 		d.session.finished(d)
 		return false
 	}
-	if n < len(buf) {
-		d.full = 0
-		// All that had arrived is read, and what comes next brings an event; but not if there is an
-		// end, or an urgent byte, behind what was read.
-		d.from.readable = d.from.hup
-	} else if d.full++; d.full >= relay.BulkAfter {
-		d.bulk, d.full = true, 0
-	}
+	d.account(n, len(buf))
 	return d.send(buf[:n])
+}
+
+// account draws conclusions from the size of a read.
+func (d *stream) account(n, room int) {
+	if n < room {
+		d.full = 0
+		// All that had arrived is read, and what comes next brings an event. But an end may have come
+		// before, and an urgent byte makes a read short.
+		d.from.readable = d.from.hup || d.from.fin
+		d.from.drained = d.from.fin && !d.from.hup
+		return
+	}
+	if d.full++; d.full < relay.BulkAfter {
+		return
+	}
+	d.bulk, d.full = true, 0
+	if !d.session.settled {
+		d.session.settleIn() // splice wants urgent bytes in line
+	}
 }
 
 // send delivers p, and keeps what is not taken.

@@ -183,13 +183,12 @@ func (l *Loop) Again(h Handler) { l.again = append(l.again, h) }
 
 // wait returns how many events there are, having waited for one if nothing else is to be done.
 func (l *Loop) wait() int {
-	n := poll(l.ep, l.events[:], 0)
-	if n > 0 || len(l.again) > 0 {
-		return n
+	if len(l.again) > 0 {
+		return poll(l.ep, l.events[:], 0)
 	}
 	for range blindWaits {
 		ms := l.untilDue(blindMS)
-		if n = poll(l.ep, l.events[:], ms); n > 0 || ms < blindMS {
+		if n := poll(l.ep, l.events[:], ms); n > 0 || ms < blindMS {
 			return n
 		}
 		l.now = time.Since(l.start)
@@ -206,7 +205,7 @@ func (l *Loop) untilDue(most int) int {
 		}
 		return most
 	}
-	left := l.nextDue - time.Since(l.start)
+	left := l.nextDue - l.now
 	if left <= 0 {
 		return 0
 	}

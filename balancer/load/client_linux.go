@@ -1,0 +1,335 @@
+package load
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weir/frontend/reactor/loop"
+)
+
+// state is what a client is at.
+type state uint8
+
+const (
+	absent     state = iota // no connection
+	paused                  // no connection, after an error
+	connecting              // to the target
+	ready                   // nothing to do
+	asking                  // a message is on its way, there or back
+	held                    // nothing to do, for good
+	streaming
+	draining // everything is sent, and some of it not yet back
+)
+
+// timed says that something is waited for.
+func (s state) timed() bool { return s == connecting || s >= asking && s != held }
+
+const clientEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
+
+// client is one connection at a time. It is part of its worker, and used over and over.
+type client struct {
+	worker *worker
+	fd     int // owned; -1: none
+	key    loop.Key
+	state  state
+
+	readable, writable, ended bool
+	greeted                   bool
+	line                      greeting
+
+	counts *tally        // of the phase
+	from   time.Duration // when the work was to begin, on the run's clock
+	since  time.Duration // when it did, or a stream last moved
+
+	base      int64 // position of the message in the pattern
+	sent, got int64 // of the message
+
+	pause loop.Timer
+}
+
+// begin begins a piece of work that was to begin at a time.
+func (c *client) begin(at time.Duration, phase int) {
+	c.from, c.counts = at, c.worker.counts[phase]
+	c.counts.started++
+	if c.state == ready {
+		c.ask()
+		return
+	}
+	c.open()
+}
+
+// again begins the next piece of the closed loop, if there is one.
+func (c *client) again() {
+	w := c.worker
+	switch {
+	case c.state == absent && w.Mode == Stream: // it has failed
+		c.retire()
+	case w.Mode == Stream:
+		c.stream()
+	case w.stage == finishing || !w.take():
+		c.retire()
+	default:
+		c.begin(w.now(), 0)
+	}
+}
+
+// retire ends a client that has no more to do.
+func (c *client) retire() {
+	c.worker.busy--
+	c.worker.retired()
+}
+
+// open begins to connect.
+func (c *client) open() {
+	w := c.worker
+	c.state, c.since = connecting, w.now()
+	c.readable, c.writable, c.ended, c.greeted = false, false, false, !w.Greeting
+	fd, errno := w.dial.dial()
+	if errno != 0 {
+		c.fail(errno)
+		return
+	}
+	c.fd = fd
+	if c.key, errno = w.Add(fd, clientEvents, c); errno != 0 {
+		c.fail(errno)
+	}
+}
+
+// close closes the connection, if there is one.
+func (c *client) close() {
+	if c.fd < 0 {
+		return
+	}
+	c.worker.Forget(c.key)
+	loop.Close(c.fd)
+	c.fd, c.key, c.state = -1, 0, absent
+}
+
+// Ready is told what the socket is ready for.
+func (c *client) Ready(ev uint32) {
+	const end = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+	c.readable = c.readable || ev&(unix.EPOLLIN|end) != 0
+	c.writable = c.writable || ev&unix.EPOLLOUT != 0
+	c.ended = c.ended || ev&end != 0
+	switch c.state {
+	case connecting:
+		c.connected(ev)
+	case asking:
+		c.push()
+		c.pull()
+	case ready, held:
+		c.pull()
+	case streaming, draining:
+		c.flow()
+	}
+}
+
+func (c *client) connected(ev uint32) {
+	if ev&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		if errno, _ := unix.GetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_ERROR); errno != 0 {
+			c.fail(loop.Errno(errno))
+			return
+		}
+	}
+	if !c.writable {
+		return
+	}
+	w := c.worker
+	if w.stage == preparing && w.Mode != Hold {
+		c.state = ready
+		w.opened()
+		return
+	}
+	if w.Mode == Pong && !w.Options.open() {
+		c.from = w.now() // it is messages that count, not the connection that had to be made anew
+	}
+	c.ask()
+}
+
+// ask sends a message, of which the answer is awaited.
+func (c *client) ask() {
+	c.state, c.since = asking, c.worker.now()
+	c.base += int64(c.worker.Size) + 1 // unlike the one before
+	c.sent, c.got = 0, 0
+	c.push()
+}
+
+// push sends what is left of the message.
+func (c *client) push() {
+	size := int64(c.worker.Size)
+	for c.state == asking && c.writable && c.sent < size {
+		n, errno := loop.Send(c.fd, c.worker.pattern.at(c.base+c.sent, size-c.sent))
+		switch errno {
+		case 0:
+			c.sent += int64(n)
+			c.counts.sent += int64(n)
+		case unix.EAGAIN:
+			c.writable = false
+		case unix.EINTR:
+		default:
+			c.fail(errno)
+		}
+	}
+}
+
+// pull reads until nothing is left, or the answer is whole.
+func (c *client) pull() {
+	for c.readable && c.fd >= 0 {
+		b, err := c.read()
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		if b = c.greet(b); len(b) == 0 {
+			continue
+		}
+		if err := c.verify(b, c.sent); err != nil {
+			c.fail(err)
+			return
+		}
+		if c.got == int64(c.worker.Size) {
+			c.answered()
+			return
+		}
+	}
+}
+
+// read returns what has arrived, nothing if that is nothing yet. The end is an error.
+func (c *client) read() ([]byte, error) {
+	buf := c.worker.buf
+	n, errno := loop.Recv(c.fd, buf)
+	switch {
+	case errno == unix.EAGAIN:
+		c.readable = false
+		return nil, nil
+	case errno == unix.EINTR:
+		return nil, nil
+	case errno != 0:
+		return nil, errno
+	case n == 0:
+		return nil, errEnded
+	}
+	c.counts.received += int64(n)
+	if n < len(buf) {
+		c.readable = c.ended // all that has arrived is read; what comes next brings an event
+	}
+	return buf[:n], nil
+}
+
+// greet takes the greeting off what has arrived.
+func (c *client) greet(b []byte) []byte {
+	if c.greeted || len(b) == 0 {
+		return b
+	}
+	rest, whole := c.line.take(b)
+	if whole {
+		c.greeted = true
+		c.counts.count(c.line.name(), 1)
+	}
+	return rest
+}
+
+// verify compares what has arrived with what was sent.
+func (c *client) verify(b []byte, sent int64) error {
+	if c.state == ready || c.state == held || c.got+int64(len(b)) > sent {
+		return errMore
+	}
+	if !c.worker.pattern.match(c.base+c.got, b) {
+		return errCorrupt
+	}
+	c.got += int64(len(b))
+	return nil
+}
+
+// answered counts a piece of work and goes on.
+func (c *client) answered() {
+	w := c.worker
+	c.counts.finish(w.now() - c.from)
+	switch {
+	case w.Mode == Hold:
+		c.state = held
+	case w.Mode == Connect:
+		c.close()
+	default:
+		c.state = ready
+	}
+	c.over()
+}
+
+// over gives the client its next piece of work.
+func (c *client) over() {
+	w := c.worker
+	switch {
+	case w.stage == preparing:
+		w.opened()
+	case w.stage == finishing:
+		c.close()
+		c.retire()
+	case w.Mode == Hold:
+		c.retire()
+	case w.pacer != nil:
+		w.resting.push(c)
+		w.busy--
+		w.pacer.pump()
+	default:
+		c.again()
+	}
+}
+
+// fail counts an error and ends the connection.
+func (c *client) fail(err error) {
+	w, was := c.worker, c.state
+	c.counts.errors[doing(was)+": "+err.Error()]++
+	c.close()
+	c.state = absent
+	switch {
+	case was == ready || was == held: // it had nothing to do
+		if was == held {
+			c.counts.lost++
+		}
+	case w.stage == working && w.Mode == Stream:
+		c.retire()
+	case w.stage == working && w.pacer == nil:
+		c.state = paused
+		w.pauses.Arm(&c.pause, c, errorPause)
+	default:
+		c.over()
+	}
+}
+
+// Expired ends the pause after an error.
+func (c *client) Expired(*loop.Timer) {
+	c.state = absent
+	c.again()
+}
+
+// wind ends the client's work when the run is over.
+func (c *client) wind() {
+	switch c.state {
+	case ready, held:
+		c.close()
+	case paused:
+		c.pause.Stop()
+		c.state = absent
+		c.retire()
+	case streaming:
+		c.drain()
+	}
+}
+
+// Panicked passes the panic on.
+func (c *client) Panicked(value any, stack []byte) { c.worker.Panicked(value, stack) }
+
+// doing names what a client was at when it failed.
+func doing(s state) string {
+	switch s {
+	case connecting:
+		return "connect"
+	case ready, held:
+		return "idle"
+	case streaming, draining:
+		return "stream"
+	}
+	return "answer"
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// report is all tables, told as they are ready.
+type report struct {
+	Date     string            `json:"date"`
+	Kernel   string            `json:"kernel"`
+	Cores    int               `json:"cores"`
+	Rounds   int               `json:"rounds"`
+	Seconds  float64           `json:"seconds_each"`
+	Versions map[string]string `json:"versions"`
+	Tables   []*table          `json:"tables"`
+
+	names []string
+}
+
+// table is one row of work: its figures for each proxy.
+type table struct {
+	Work    string                          `json:"work"`
+	Figures []string                        `json:"figures"`
+	Samples map[string]map[string][]float64 `json:"samples"` // by proxy and figure
+	Medians map[string]sample               `json:"medians"`
+	// Ratios are the reactor's medians by those of the best peer.
+	Ratios sample   `json:"ratios"`
+	Errors []string `json:"errors,omitempty"`
+}
+
+func newTable(work string, figures []string) *table {
+	return &table{Work: work, Figures: figures, Samples: map[string]map[string][]float64{}, Medians: map[string]sample{}, Ratios: sample{}}
+}
+
+func (t *table) add(name string, s sample) {
+	if t.Samples[name] == nil {
+		t.Samples[name] = map[string][]float64{}
+	}
+	for figure, v := range s {
+		t.Samples[name][figure] = append(t.Samples[name][figure], v)
+	}
+}
+
+func (t *table) failed(name string, err error) { t.Errors = append(t.Errors, name+": "+err.Error()) }
+
+func newReport(o options, proxies []*proxy) *report {
+	var u unix.Utsname
+	unix.Uname(&u)
+	r := &report{
+		Date: time.Now().Format(time.DateOnly), Kernel: unix.ByteSliceToString(u.Release[:]), Cores: cores(),
+		Rounds: o.rounds, Seconds: o.each.Seconds(), Versions: map[string]string{},
+	}
+	fmt.Printf("%s, Linux %s, %d cores, medians of %d rounds of %v\n\n", r.Date, r.Kernel, r.Cores, r.Rounds, o.each)
+	for _, p := range proxies {
+		r.names = append(r.names, p.name)
+		r.Versions[p.name] = p.version
+		fmt.Printf("- %s: %s\n", p.name, p.version)
+	}
+	return r
+}
+
+// add finishes a table and prints it.
+func (r *report) add(t *table) {
+	t.takeMedians()
+	for _, figure := range t.Figures {
+		t.Ratios[figure] = t.ratio(figure)
+	}
+	fmt.Printf("\n**%s**\n\n| | %s | weir reactor / best peer |\n|---|%s---:|\n", t.Work, strings.Join(r.names, " | "), strings.Repeat("---:|", len(r.names)))
+	for _, figure := range t.Figures {
+		fmt.Printf("| %s |", figure)
+		for _, name := range r.names {
+			fmt.Printf(" %s |", t.cell(name, figure))
+		}
+		fmt.Printf(" %.2f |\n", t.Ratios[figure])
+	}
+	r.close(t)
+}
+
+func (t *table) cell(name, figure string) string {
+	v, ok := t.Medians[name][figure]
+	switch {
+	case !ok:
+		return "–"
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+// ratio compares the reactor with the better of the peers.
+func (t *table) ratio(figure string) float64 {
+	best := 0.0
+	for _, peer := range []string{"HAProxy", "nginx"} {
+		v, ok := t.Medians[peer][figure]
+		if ok && (best == 0 || (v > best) == higherIsBetter(figure)) {
+			best = v
+		}
+	}
+	if best == 0 {
+		return 0
+	}
+	return t.Medians["weir reactor"][figure] / best
+}
+
+func higherIsBetter(figure string) bool {
+	return strings.HasSuffix(figure, "/s") && !strings.HasPrefix(figure, "CPU")
+}
+
+func median(values []float64) float64 {
+	v := slices.Sorted(slices.Values(values))
+	n := len(v)
+	if n%2 == 1 {
+		return v[n/2]
+	}
+	return (v[n/2-1] + v[n/2]) / 2
+}
+
+func (r *report) writeJSON(file string) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(b, '\n'), 0o644)
+}
+
+func cores() int {
+	var set unix.CPUSet
+	unix.SchedGetaffinity(0, &set)
+	return set.Count()
+}
+
+// addPools finishes the table of pools, which compares sizes in place of proxies.
+func (r *report) addPools(t *table, pools []*proxy) {
+	t.takeMedians()
+	fmt.Printf("\n**%s**\n\n| strategy |", t.Work)
+	for _, p := range pools {
+		fmt.Printf(" %s |", p.name)
+	}
+	fmt.Printf(" most / least |\n|---|%s---:|\n", strings.Repeat("---:|", len(pools)))
+	for _, strategy := range t.Figures {
+		var all []float64
+		fmt.Printf("| %s |", strategy)
+		for _, p := range pools {
+			fmt.Printf(" %s |", t.cell(p.name, strategy))
+			if v, ok := t.Medians[p.name][strategy]; ok {
+				all = append(all, v)
+			}
+		}
+		if len(all) > 0 {
+			t.Ratios[strategy] = slices.Max(all) / slices.Min(all)
+		}
+		fmt.Printf(" %.2f |\n", t.Ratios[strategy])
+	}
+	r.close(t)
+}
+
+// close keeps a table that is printed, and says what is not in it.
+func (r *report) close(t *table) {
+	r.Tables = append(r.Tables, t)
+	for _, e := range t.Errors {
+		fmt.Printf("\nnot measured: %s\n", e)
+	}
+}
+
+func (t *table) takeMedians() {
+	for name, figures := range t.Samples {
+		t.Medians[name] = sample{}
+		for figure, values := range figures {
+			t.Medians[name][figure] = median(values)
+		}
+	}
+}
