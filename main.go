@@ -249,10 +249,11 @@ func runCommand() *cli.Command {
 }
 
 func serve(c *cli.Context) error {
-	log, err := newLogger(c)
+	log, flush, err := newLogger(c)
 	if err != nil {
 		return err
 	}
+	defer flush()
 	cfg, err := readConfig(c)
 	if err != nil {
 		return err
@@ -309,10 +310,11 @@ func echoCommand() *cli.Command {
 }
 
 func echo(c *cli.Context) error {
-	log, err := newLogger(c)
+	log, flush, err := newLogger(c)
 	if err != nil {
 		return err
 	}
+	defer flush()
 	o := load.EchoOptions{Name: c.String("name"), Delay: c.Duration("delay"), Loops: load.EchoLoops(), Log: log}
 	if o.Delay < 0 {
 		return badUsage(c, "--delay %v is negative", o.Delay)
@@ -408,8 +410,8 @@ func command(name, usage, synopsis, description string, action cli.ActionFunc, f
 	}
 }
 
-// newLogger returns the one logger, on stderr.
-func newLogger(c *cli.Context) (zerolog.Logger, error) {
+// newLogger returns the one logger, on stderr, and what writes out the rest of it at the end.
+func newLogger(c *cli.Context) (log zerolog.Logger, flush func(), err error) {
 	levels := []zerolog.Level{zerolog.WarnLevel, zerolog.InfoLevel, zerolog.DebugLevel, zerolog.TraceLevel}
 	level := levels[min(verbosity(c), len(levels)-1)]
 	var out io.Writer = os.Stderr
@@ -422,9 +424,10 @@ func newLogger(c *cli.Context) (zerolog.Logger, error) {
 			out = console()
 		}
 	default:
-		return zerolog.Logger{}, badUsage(c, "--log-format %q is none of auto, console, json", format)
+		return log, nil, badUsage(c, "--log-format %q is none of auto, console, json", format)
 	}
-	return zerolog.New(out).Level(level).With().Timestamp().Logger(), nil
+	w := balancer.NewLogWriter(out)
+	return zerolog.New(w).Level(level).With().Timestamp().Logger(), w.Flush, nil
 }
 
 func console() io.Writer {

@@ -18,6 +18,7 @@ type copySession struct {
 	Session
 	server *Copy
 	client relay.Conn // owned until a pair takes it over
+	conn   net.Conn   // to the backend, likewise; nil until connected
 
 	ctx    context.Context // ends when the session must not go on connecting
 	cancel context.CancelFunc
@@ -42,6 +43,7 @@ func (c *Copy) start(client relay.Conn) {
 // handle sees one session through.
 func (s *copySession) handle() {
 	defer s.end()
+	s.LogServing()
 	conn, outcome, err := s.reach()
 	if err != nil {
 		s.refuse()
@@ -69,6 +71,7 @@ func (s *copySession) reach() (relay.Conn, Outcome, error) {
 		began := time.Now()
 		conn, err := s.server.Dial(s.ctx, b)
 		if err == nil {
+			s.conn = conn
 			s.Connected(time.Since(began), conn.LocalAddr)
 			return conn.(relay.Conn), Normal, nil
 		}
@@ -157,6 +160,9 @@ func (s *copySession) end() {
 			pair.Cut(true)
 		}
 		s.client.Close()
+		if s.conn != nil {
+			s.conn.Close()
+		}
 		s.settle(InternalError, &relay.PanicError{Value: r, Stack: debug.Stack()})
 	}
 	s.cancel()

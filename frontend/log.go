@@ -26,7 +26,8 @@ func (f *Frontend) LogNoAccept(err error) {
 	f.Log.Error().Str("frontend", f.Options.Name).Err(err).Msg("cannot accept: trying again until it works")
 }
 
-func (s *Session) logServing() {
+// LogServing says that a client was accepted.
+func (s *Session) LogServing() {
 	s.event(s.frontend.Log.Info()).Msg("serving connection")
 }
 

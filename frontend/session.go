@@ -25,6 +25,7 @@ type Session struct {
 	waited   time.Duration // from accept to the lease that was used
 	connect  time.Duration // of the attempt that succeeded, or the last
 	tries    int
+	settled  bool
 	pause    time.Duration // before the same backend is tried again, next time
 }
 
@@ -44,8 +45,8 @@ func (f *Frontend) Begin(s *Session, from netip.AddrPort, now time.Time) {
 	s.lease = backend.Lease{}
 	s.chosen.Store(nil)
 	s.waited, s.connect, s.tries, s.pause = 0, 0, 0, firstRetry
+	s.settled = false
 	f.counters.Opened.Add(1)
-	s.logServing()
 }
 
 // ClientAddress returns a client's address, an IPv4-mapped one as the IPv4 address it is. The zero
@@ -138,12 +139,16 @@ type Ending struct {
 	BytesUp, BytesDown int64
 }
 
-// Settle counts and logs the end of the session. It is the last thing done with it, exactly once.
+// Settle counts and logs the end of the session. It is the last thing done with it. Should the log
+// panic, it may be called again, and only logs.
 func (s *Session) Settle(e Ending) {
-	c := &s.frontend.counters
-	c.BytesUp.Add(uint64(e.BytesUp))
-	c.BytesDown.Add(uint64(e.BytesDown))
-	c.byOutcome[e.Outcome].Add(1)
-	c.Closed.Add(1)
+	if !s.settled {
+		s.settled = true
+		c := &s.frontend.counters
+		c.BytesUp.Add(uint64(e.BytesUp))
+		c.BytesDown.Add(uint64(e.BytesDown))
+		c.byOutcome[e.Outcome].Add(1)
+		c.Closed.Add(1)
+	}
 	s.logServed(&e)
 }

@@ -97,6 +97,7 @@ func (p *port) start(fd int, from netip.AddrPort) {
 	s.down = stream{session: s, from: &s.server, to: &s.client}
 	p.enter(s)
 	p.Begin(&s.Session, from, p.Now())
+	s.LogServing()
 	var errno loop.Errno
 	if s.client.key, errno = p.Add(fd, events, &s.client); errno != 0 {
 		s.refuse(frontend.NoResources, os.NewSyscallError("epoll_ctl", errno))
@@ -396,10 +397,12 @@ func (s *session) Ready(uint32) {}
 
 // Panicked ends the session, and it alone.
 func (s *session) Panicked(value any, stack []byte) {
-	if s.state == ended {
+	end := frontend.Ending{Outcome: frontend.InternalError, Err: &relay.PanicError{Value: value, Stack: stack}, Phase: s.phase()}
+	if s.state == ended { // it was the end that panicked
+		s.Settle(end)
 		return
 	}
-	s.failure = &failure{frontend.InternalError, &relay.PanicError{Value: value, Stack: stack}, s.phase()}
+	s.failure = &failure{end.Outcome, end.Err, end.Phase}
 	loop.ResetOnClose(s.client.fd)
 	s.finish()
 }

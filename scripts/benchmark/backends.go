@@ -20,8 +20,10 @@ var (
 )
 
 const (
-	firstPoolPort = 7100
+	poolRow       = "backends in the pool: CPU µs/connection for each strategy (weir reactor)"
 	poolAddresses = 16
+	poolRounds    = 3
+	poolEach      = time.Second // at most
 )
 
 // strategies leaves out the aliases.
@@ -29,45 +31,45 @@ func strategies() []string { return config.Strategies[:6] }
 
 func poolAddress(i int) string { return fmt.Sprintf("127.77.3.%d:7000", i%poolAddresses+1) }
 
-// poolFile is a configuration with one frontend for each strategy.
-func poolFile(address string, backends int) string {
+// poolFile is a configuration with that many backends.
+func poolFile(address, strategy string, backends int) string {
 	var b strings.Builder
-	for i, s := range strategies() {
-		fmt.Fprintf(&b, "[[frontend]]\nname = %q\nbind_on = \"%s:%d\"\nstrategy = %q\nengine = \"reactor\"\nhealth = { kind = \"none\" }\n", s, address, firstPoolPort+i, s)
-		for j := range backends {
-			fmt.Fprintf(&b, "[[frontend.backend]]\nname = \"b%d\"\nforward_to = %q\n", j, poolAddress(j))
-		}
+	fmt.Fprintf(&b, "[frontend]\nbind_on = %q\nstrategy = %q\nengine = \"reactor\"\nhealth = { kind = \"none\" }\n", address+echoPort, strategy)
+	for i := range backends {
+		fmt.Fprintf(&b, "[[frontend.backend]]\nname = \"b%d\"\nforward_to = %q\n", i, poolAddress(i))
 	}
 	return b.String()
 }
 
-// beginPools starts a weir for each size of pool, and what they have behind them.
-func (s *stage) beginPools(ctx context.Context, sizes []int) ([]*proxy, error) {
-	args := []string{"echo"}
-	for i := range poolAddresses {
-		args = append(args, "--listen", poolAddress(i))
-	}
-	if err := s.other("weir echo (pools)", s.weir, args...); err != nil {
-		return nil, err
-	}
-	var pools []*proxy
+// beginPools starts a weir for each size of pool.
+func (s *stage) beginPools(ctx context.Context, strategy string, sizes []int) (pools []*proxy, err error) {
+	defer func() {
+		if err != nil {
+			endAll(pools)
+		}
+	}()
 	for i, n := range sizes {
 		address := fmt.Sprintf("127.77.4.%d", i+1)
-		file := filepath.Join(s.scratch, fmt.Sprintf("pool-%d.toml", n))
-		if err := os.WriteFile(file, []byte(poolFile(address, n)), 0o644); err != nil {
-			return nil, err
+		file := filepath.Join(s.scratch, "pool-"+strconv.Itoa(n)+".toml")
+		if err := os.WriteFile(file, []byte(poolFile(address, strategy, n)), 0o644); err != nil {
+			return pools, err
 		}
-		p, err := begin("weir with "+strconv.Itoa(n)+" backends", s.weir, "-c", file)
+		p, err := begin(fmt.Sprintf("weir with %d backends", n), s.weir, "-c", file)
 		if err != nil {
-			return nil, err
-		}
-		s.others = append(s.others, p)
-		if err := reach(ctx, p, address+":"+strconv.Itoa(firstPoolPort)); err != nil {
-			return nil, err
+			return pools, err
 		}
 		pools = append(pools, &proxy{process: p, name: strconv.Itoa(n), address: address})
+		if err := reach(ctx, p, address+echoPort); err != nil {
+			return pools, err
+		}
 	}
 	return pools, nil
+}
+
+func endAll(pools []*proxy) {
+	for _, p := range pools {
+		p.end()
+	}
 }
 
 // measurePools compares the sizes of pools for each strategy.
@@ -76,28 +78,42 @@ func measurePools(ctx context.Context, o options, s *stage, r *report) error {
 	if o.quick {
 		sizes = quickPoolSizes
 	}
-	pools, err := s.beginPools(ctx, sizes)
-	if err != nil {
+	args := []string{"echo"}
+	for i := range poolAddresses {
+		args = append(args, "--listen", poolAddress(i))
+	}
+	if err := s.other("weir echo (pools)", s.weir, args...); err != nil {
 		return err
 	}
 	t := newTable(poolRow, strategies())
-	for range min(o.rounds, 3) {
-		for i, strategy := range strategies() {
-			for _, p := range pools {
-				v, err := measurePort(ctx, p, ":"+strconv.Itoa(firstPoolPort+i), min(o.each, time.Second))
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				if err != nil {
-					t.failed(strategy+" with "+p.name, err)
-					continue
-				}
-				t.add(p.name, sample{strategy: v["CPU µs/connection"]})
-			}
+	for _, strategy := range strategies() {
+		if err := measurePool(ctx, o, s, t, strategy, sizes); err != nil {
+			return err
 		}
 	}
-	r.addPools(t, pools)
+	r.addPools(t, sizes)
 	return nil
 }
 
-const poolRow = "backends in the pool: CPU µs/connection for each strategy"
+func measurePool(ctx context.Context, o options, s *stage, t *table, strategy string, sizes []int) error {
+	pools, err := s.beginPools(ctx, strategy, sizes)
+	if err != nil {
+		return err
+	}
+	defer endAll(pools)
+	connect := ownRows()[0]
+	for range min(o.rounds, poolRounds) {
+		for _, p := range pools {
+			v, err := connect.measure(ctx, p, min(o.each, poolEach))
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				t.failed(strategy+" with "+p.name, err)
+				continue
+			}
+			t.add(p.name, sample{strategy: v["CPU µs/connection"]})
+		}
+	}
+	return nil
+}

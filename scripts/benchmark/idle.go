@@ -11,16 +11,13 @@ import (
 
 const (
 	idleConnections = 5000
-	// idleCopied is for the copy engine, which would need 30,000 descriptors for as many; 20,000 is what a
-	// process is often given.
-	idleCopied = 2500
 	// idleSettle is what passes before the processor time of idle connections is looked at: they may
 	// have been given options, and a collector may have run.
 	idleSettle = 2 * time.Second
 )
 
 var idleRow = row{
-	"5,000 idle connections after one exchange (weir copy: 2,500); KB of the process, without the kernel's",
+	"5,000 idle connections after one exchange; KB of the process, without the kernel's",
 	[]string{"KB/connection", "descriptors/connection", "CPU ms/s idle"},
 	measureIdle,
 }
@@ -31,16 +28,12 @@ func measureIdle(ctx context.Context, p *proxy, d time.Duration) (sample, error)
 	if err := p.renew(ctx); err != nil {
 		return nil, err
 	}
-	n := idleConnections
-	if p.name == "weir copy" {
-		n = idleCopied
-	}
 	s := sample{}
 	done := make(chan struct{})
 	memory, descriptors := p.memory(), p.descriptors()
 	look := func() {
-		s["KB/connection"] = float64(p.memory()-memory) / 1024 / float64(n)
-		s["descriptors/connection"] = float64(p.descriptors()-descriptors) / float64(n)
+		s["KB/connection"] = float64(p.memory()-memory) / 1024 / idleConnections
+		s["descriptors/connection"] = float64(p.descriptors()-descriptors) / idleConnections
 		go func() {
 			defer close(done)
 			s["CPU ms/s idle"] = idleCPU(ctx, p, d)
@@ -51,15 +44,15 @@ func measureIdle(ctx context.Context, p *proxy, d time.Duration) (sample, error)
 	go func() { <-done; end() }()
 	r, err := load.Generate(ctx, load.Options{
 		Mode: load.Hold, Target: load.Address{Network: "tcp", Address: p.address + echoPort}, Sources: []netip.Addr{sources[0]},
-		Concurrency: n, Duration: time.Hour, Begun: look,
+		Concurrency: idleConnections, Duration: time.Hour, Begun: look,
 	})
 	if err != nil {
 		close(done)
 		return nil, err
 	}
 	<-done
-	if r.Failed() > 0 || r.Done != int64(n) {
-		return nil, fmt.Errorf("%d of %d connections: %v", r.Done, n, r.Errors)
+	if r.Failed() > 0 || r.Done != idleConnections {
+		return nil, fmt.Errorf("%d of %d connections: %v", r.Done, idleConnections, r.Errors)
 	}
 	return s, nil
 }

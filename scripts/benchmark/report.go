@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -139,19 +140,19 @@ func cores() int {
 }
 
 // addPools finishes the table of pools, which compares sizes in place of proxies.
-func (r *report) addPools(t *table, pools []*proxy) {
+func (r *report) addPools(t *table, sizes []int) {
 	t.takeMedians()
 	fmt.Printf("\n**%s**\n\n| strategy |", t.Work)
-	for _, p := range pools {
-		fmt.Printf(" %s |", p.name)
+	for _, n := range sizes {
+		fmt.Printf(" %d |", n)
 	}
-	fmt.Printf(" most / least |\n|---|%s---:|\n", strings.Repeat("---:|", len(pools)))
+	fmt.Printf(" most / least |\n|---|%s---:|\n", strings.Repeat("---:|", len(sizes)))
 	for _, strategy := range t.Figures {
 		var all []float64
 		fmt.Printf("| %s |", strategy)
-		for _, p := range pools {
-			fmt.Printf(" %s |", t.cell(p.name, strategy))
-			if v, ok := t.Medians[p.name][strategy]; ok {
+		for _, n := range sizes {
+			fmt.Printf(" %s |", t.cell(strconv.Itoa(n), strategy))
+			if v, ok := t.Medians[strconv.Itoa(n)][strategy]; ok {
 				all = append(all, v)
 			}
 		}

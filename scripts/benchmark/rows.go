@@ -43,35 +43,27 @@ func ownRows() []row {
 }
 
 // measure runs our own client against a proxy, and looks what the proxy used meanwhile.
-func measure(o load.Options) func(context.Context, *proxy, time.Duration) (sample, error) {
+func measure(with load.Options) func(context.Context, *proxy, time.Duration) (sample, error) {
 	return func(ctx context.Context, p *proxy, d time.Duration) (sample, error) {
-		return measureAt(ctx, p, p.address+echoPort, o, d)
+		o := with
+		o.Target = load.Address{Network: "tcp", Address: p.address + echoPort}
+		o.Sources = sources
+		o.Duration = d / warmUp
+		if _, err := load.Generate(ctx, o); err != nil {
+			return nil, err
+		}
+		var before time.Duration
+		o.Duration, o.Begun = d, func() { before = p.cpu() }
+		r, err := load.Generate(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		used := p.cpu() - before
+		if n := r.Failed(); n > 0 {
+			return nil, fmt.Errorf("%d errors: %v", n, r.Errors)
+		}
+		return figures(o.Mode, r, used), nil
 	}
-}
-
-// measurePort measures the storm of connections at another port of the proxy.
-func measurePort(ctx context.Context, p *proxy, port string, d time.Duration) (sample, error) {
-	return measureAt(ctx, p, p.address+port, load.Options{Mode: load.Connect, Concurrency: 50}, d)
-}
-
-func measureAt(ctx context.Context, p *proxy, address string, o load.Options, d time.Duration) (sample, error) {
-	o.Target = load.Address{Network: "tcp", Address: address}
-	o.Sources = sources
-	o.Duration = d / warmUp
-	if _, err := load.Generate(ctx, o); err != nil {
-		return nil, err
-	}
-	var before time.Duration
-	o.Duration, o.Begun = d, func() { before = p.cpu() }
-	r, err := load.Generate(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	used := p.cpu() - before
-	if n := r.Failed(); n > 0 {
-		return nil, fmt.Errorf("%s: %d errors: %v", p.name, n, r.Errors)
-	}
-	return figures(o.Mode, r, used), nil
 }
 
 // figures are of one measurement. A byte that a stream sends passes the proxy twice: to the backend and

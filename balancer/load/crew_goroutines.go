@@ -1,0 +1,356 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// goroutines is the crew for systems without event loops: a goroutine for each connection, and with
+// [Stream] another one that sends.
+type goroutines struct {
+	*run
+	schedule *schedule // of the open loop
+
+	mu       sync.Mutex // guards what follows, and the schedule
+	all      tallies
+	lines    []*line
+	source   int
+	more     bool // there may be more starts
+	ending   bool
+	working  sync.WaitGroup
+	idle     chan struct{}
+	over     chan struct{} // closed by finish
+	overOnce sync.Once
+}
+
+// line is one goroutine's connection at a time.
+type line struct {
+	crew    *goroutines
+	conn    net.Conn // owned; nil: none
+	greeted bool
+	name    greeting
+	base    int64
+	buf     []byte
+	piece   piece
+}
+
+// piece is what is counted before it is reported.
+type piece struct {
+	started, done, sent, received int64
+	took     time.Duration // 0: it has not ended well
+	failures []string
+	names    []string
+}
+
+func newGoroutines(r *run) *goroutines {
+	g := &goroutines{
+		run: r, schedule: newSchedule(&r.Options), all: newTallies(len(r.Phases)), more: true,
+		idle: make(chan struct{}), over: make(chan struct{}),
+	}
+	for i := range r.Concurrency {
+		g.lines = append(g.lines, &line{crew: g, base: int64(i), buf: make([]byte, chunk)})
+	}
+	return g
+}
+
+func (g *goroutines) prepare(ctx context.Context) {
+	if g.Mode == Connect || g.Mode == Hold && g.open() {
+		return
+	}
+	gate := make(chan struct{}, 64) // fewer at one time than an accept queue holds
+	var opening sync.WaitGroup
+	for _, l := range g.lines {
+		opening.Go(func() {
+			gate <- struct{}{}
+			defer func() { <-gate }()
+			if ctx.Err() != nil {
+				return
+			}
+			l.prepare(g.now())
+		})
+	}
+	opening.Wait()
+}
+
+// prepare opens a lasting connection; one that is to be held makes its exchange.
+func (l *line) prepare(from time.Duration) {
+	if l.crew.Mode == Hold {
+		l.work(from, 0)
+		return
+	}
+	if err := l.dial(); err != nil {
+		l.failed("connect", err)
+	}
+	l.report(0)
+}
+
+func (g *goroutines) begin() <-chan struct{} {
+	for _, l := range g.lines {
+		switch {
+		case g.Mode == Stream:
+			g.working.Go(l.stream)
+		case g.Mode == Hold && !g.open():
+			g.working.Go(l.hold)
+		case g.open():
+			g.working.Go(l.paced)
+		default:
+			g.working.Go(l.unpaced)
+		}
+	}
+	go func() {
+		g.working.Wait()
+		if g.Mode != Hold {
+			close(g.idle)
+		}
+	}()
+	return g.idle
+}
+
+func (g *goroutines) counts() tallies {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := newTallies(len(g.all))
+	t.add(g.all)
+	return t
+}
+
+func (g *goroutines) finish() {
+	g.overOnce.Do(func() { close(g.over) })
+	g.working.Wait()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.now() - time.Duration(g.begun.Load())
+	for g.open() && g.more {
+		s, ok := g.schedule.next()
+		if g.more = ok && s.at <= now; g.more {
+			g.all[s.phase].late++
+		}
+	}
+}
+
+func (g *goroutines) close() {
+	for _, l := range g.lines {
+		l.hangUp()
+	}
+}
+
+func (g *goroutines) isOver() bool {
+	select {
+	case <-g.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// paced takes starts in turn with the others, and waits for each.
+func (l *line) paced() {
+	g := l.crew
+	for !g.isOver() {
+		g.mu.Lock()
+		s, ok := g.schedule.next()
+		g.more = ok
+		g.mu.Unlock()
+		if !ok {
+			return
+		}
+		at := time.Duration(g.begun.Load()) + s.at
+		if !g.waitUntil(at) {
+			return
+		}
+		l.work(at, s.phase)
+		if g.Mode == Hold {
+			l.hold()
+			return
+		}
+	}
+}
+
+// waitUntil reports false when the run is over first.
+func (g *goroutines) waitUntil(at time.Duration) bool {
+	t := time.NewTimer(at - g.now())
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-g.over:
+		return false
+	}
+}
+
+func (l *line) unpaced() {
+	g := l.crew
+	for !g.isOver() && g.take() {
+		if !l.work(g.now(), 0) {
+			g.waitUntil(g.now() + errorPause)
+		}
+	}
+}
+
+// work does one piece of work, and reports whether it went well.
+func (l *line) work(from time.Duration, phase int) bool {
+	g := l.crew
+	defer l.report(phase)
+	l.piece.started++
+	if l.conn == nil {
+		if err := l.dial(); err != nil {
+			l.failed("connect", err)
+			return false
+		}
+	}
+	if err := l.exchange(); err != nil {
+		l.failed("answer", err)
+		return false
+	}
+	l.piece.took = max(g.now()-from, 1)
+	if g.Mode == Connect {
+		l.hangUp()
+	}
+	return true
+}
+
+// report adds what was counted to the crew's.
+func (l *line) report(phase int) {
+	g, p := l.crew, &l.piece
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := g.all[phase]
+	t.started += p.started
+	t.done += p.done
+	t.sent += p.sent
+	t.received += p.received
+	if p.took > 0 {
+		t.finish(p.took)
+	}
+	for _, f := range p.failures {
+		t.errors[f]++
+	}
+	for _, n := range p.names {
+		t.count([]byte(n), 1)
+	}
+	*p = piece{}
+}
+
+func (l *line) dial() error {
+	g := l.crew
+	d := net.Dialer{Timeout: g.Timeout}
+	if len(g.Sources) > 0 {
+		g.mu.Lock()
+		g.source++
+		ip := g.Sources[g.source%len(g.Sources)]
+		g.mu.Unlock()
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, 0))
+	}
+	c, err := d.Dial(g.Target.Network, g.Target.Address)
+	if err != nil {
+		return err
+	}
+	l.conn, l.greeted = c, !g.Greeting
+	return nil
+}
+
+func (l *line) hangUp() {
+	if l.conn != nil {
+		l.conn.Close()
+		l.conn = nil
+	}
+}
+
+// exchange sends a message and reads it back.
+func (l *line) exchange() error {
+	g := l.crew
+	l.conn.SetDeadline(time.Now().Add(g.Timeout))
+	l.base += int64(g.Size) + 1
+	size := int64(g.Size)
+	var sent, got int64
+	for got < size {
+		// Piece by piece, so that neither side waits for the other with everything full.
+		if sent < size {
+			n, err := l.conn.Write(g.pattern.at(l.base+sent, size-sent))
+			sent += int64(n)
+			l.piece.sent += int64(n)
+			if err != nil {
+				return err
+			}
+		}
+		n, err := l.read(l.base+got, sent-got)
+		got += n
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// read reads once, and verifies what stands at a position and is not more than most.
+func (l *line) read(position, most int64) (int64, error) {
+	n, err := l.conn.Read(l.buf)
+	l.piece.received += int64(n)
+	b := l.buf[:n]
+	if !l.greeted && n > 0 {
+		if b, l.greeted = l.name.take(b); l.greeted {
+			l.piece.names = append(l.piece.names, string(l.name.name()))
+		}
+	}
+	switch {
+	case int64(len(b)) > most:
+		return 0, errMore
+	case !l.crew.pattern.match(position, b):
+		return 0, errCorrupt
+	}
+	return int64(len(b)), err
+}
+
+// failed counts an error and ends the connection.
+func (l *line) failed(doing string, err error) {
+	l.piece.failures = append(l.piece.failures, doing+": "+plain(err))
+	l.hangUp()
+}
+
+// plain leaves out of an error what differs from one connection to the next.
+func plain(err error) string {
+	var timeout net.Error
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, io.EOF):
+		return errEnded.Error()
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return errTimedOut.Error()
+	case errors.As(err, &errno):
+		return errno.Error()
+	}
+	return err.Error()
+}
+
+// hold watches an idle connection until the run is over.
+func (l *line) hold() {
+	g := l.crew
+	if l.conn == nil {
+		return
+	}
+	defer l.report(0)
+	l.conn.SetDeadline(time.Time{})
+	watched := make(chan error, 1)
+	c := l.conn
+	go func() {
+		n, err := c.Read(l.buf)
+		if n > 0 {
+			err = errMore
+		}
+		watched <- err
+	}()
+	select {
+	case err := <-watched:
+		l.failed("idle", err)
+	case <-g.over:
+		l.hangUp()
+		<-watched
+	}
+}
+

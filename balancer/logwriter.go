@@ -1,0 +1,34 @@
+package balancer
+
+import (
+	"io"
+
+	"github.com/rs/zerolog"
+	"github.com/rs/zerolog/diode"
+)
+
+// logQueue is how many lines may wait for a slow reader of the log before the oldest are dropped.
+const logQueue = 16 << 10
+
+// LogWriter writes log lines in a goroutine of its own, so that a stuck reader never stops a session.
+// What does not fit its queue is dropped, and counted in a line.
+type LogWriter struct {
+	queue diode.Writer
+}
+
+// NewLogWriter returns a writer to out, which it does not close.
+func NewLogWriter(out io.Writer) *LogWriter {
+	notice := zerolog.New(out).With().Timestamp().Logger()
+	return &LogWriter{queue: diode.NewWriter(onlyWriter{out}, logQueue, 0, func(missed int) {
+		notice.Warn().Int("lines", missed).Msg("log lines were dropped: the log is read too slowly")
+	})}
+}
+
+// Write queues a line. It never blocks and never fails.
+func (w *LogWriter) Write(line []byte) (int, error) { return w.queue.Write(line) }
+
+// Flush writes what is queued, and ends the writer.
+func (w *LogWriter) Flush() { w.queue.Close() }
+
+// onlyWriter keeps diode from closing what it writes to.
+type onlyWriter struct{ io.Writer }

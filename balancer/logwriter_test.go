@@ -1,0 +1,112 @@
+package balancer_test
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"weir/balancer"
+	"weir/frontend"
+)
+
+func TestLogWriterKeepsOrder(t *testing.T) {
+	var out bytes.Buffer
+	w := balancer.NewLogWriter(&out)
+	var want strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(w, "line %d\n", i)
+		fmt.Fprintf(&want, "line %d\n", i)
+	}
+	w.Flush()
+	if out.String() != want.String() {
+		t.Errorf("wrote %d bytes, want the %d that were logged", out.Len(), want.Len())
+	}
+}
+
+// stuckWriter takes nothing until it is let go.
+type stuckWriter struct {
+	free chan struct{}
+	once sync.Once
+	took bytes.Buffer
+}
+
+func (w *stuckWriter) Write(p []byte) (int, error) {
+	<-w.free
+	return w.took.Write(p)
+}
+
+func (w *stuckWriter) letGo() { w.once.Do(func() { close(w.free) }) }
+
+// A log that nobody reads stops no session, in whatever phase its lines are written.
+func TestStuckLogStopsNobody(t *testing.T) {
+	everyEngine(t, func(t *testing.T, engine string) {
+		out := &stuckWriter{free: make(chan struct{})}
+		w := balancer.NewLogWriter(out)
+		defer w.Flush()
+		defer out.letGo()
+		s := newServer(t)
+		b := startWeirTo(t, engine, `bind_on = "127.0.0.1:0"`, to(s.addr())+noProbes, newLogbook(), zerolog.New(w))
+		for range 200 {
+			client := b.dial()
+			server := s.accept()
+			send(t, client, "hello")
+			expect(t, server, "hello")
+			server.Close()
+			expectEnd(t, client)
+			client.Close()
+		}
+		eventually(t, "all sessions to end", func() bool { return b.b.Counters("f").Of(frontend.Normal) == 200 })
+	})
+}
+
+// bomb panics the first time a line with its message is logged: a panic in the midst of a session.
+type bomb struct {
+	message string
+	once    *sync.Once
+}
+
+func (b bomb) Run(_ *zerolog.Event, _ zerolog.Level, message string) {
+	if message == b.message {
+		b.once.Do(func() { panic("boom") })
+	}
+}
+
+func TestB49PanicInAnyPhase(t *testing.T) {
+	everyEngine(t, func(t *testing.T, engine string) {
+		for _, message := range []string{"serving connection", "opened client connection", "served connection"} {
+			t.Run(message, func(t *testing.T) {
+				s := newServer(t)
+				book := newLogbook()
+				log := zerolog.New(book).Hook(bomb{message, new(sync.Once)})
+				w := startWeirTo(t, engine, `bind_on = "127.0.0.1:0"`, to(s.addr())+noProbes, book, log)
+				first := w.dial()
+				send(t, first, "x")
+				first.CloseWrite()
+				if message == "served connection" {
+					server := s.accept()
+					server.Close()
+				}
+				expectClosed(t, first)
+				second := w.dial()
+				server := s.accept()
+				if message == "opened client connection" { // that of the first: it was connected
+					expectClosed(t, server)
+					server = s.accept()
+				}
+				send(t, second, "hello")
+				expect(t, server, "hello")
+				second.CloseWrite()
+				server.Close()
+				expectEnd(t, second)
+				eventually(t, "the second session to end", func() bool { return w.b.Counters("f").Closed.Load() >= 2 })
+				if book.count(`"outcome":"internal error"`) != 1 {
+					t.Error("the panic is not in the log")
+				}
+			})
+		}
+	})
+}
