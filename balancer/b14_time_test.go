@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -15,33 +16,50 @@ import (
 	"weir/frontend"
 )
 
+// timely holds what is measured to the limit of a row. Nothing may ever come early; it may come late
+// because the machine is busy, so the best of three counts.
+func timely(t *testing.T, what string, want time.Duration, measure func() []time.Duration) {
+	t.Helper()
+	for left := 2; ; left-- {
+		got := measure()
+		early, late := slices.Min(got) < want*9/10, slices.Max(got) > want*11/10
+		if late && !early && left > 0 {
+			continue
+		}
+		if early || late {
+			t.Errorf("%s after %v, want %v ± 10 %%", what, got, want)
+		}
+		return
+	}
+}
+
 // One session never moves a byte, two move bytes one way only.
 func TestB14Idle(t *testing.T) {
 	everyEngine(t, func(t *testing.T, engine string) {
 		const limit = time.Second
 		s := newServer(t)
 		w := startWeir(t, engine, `idle_timeout = "1s"`, to(s.addr())+noProbes)
-		silent := w.dial()
-		silentSince, silentEnd := time.Now(), end(silent)
-		s.accept()
-		upClient, upServer := open(t, w, s)
-		downClient, downServer := open(t, w, s)
-		var last time.Time
-		for range 9 { // nine quarters of the limit
-			<-time.After(limit / 4)
-			last = time.Now()
-			send(t, upClient, "up")
-			send(t, downServer, "down")
-			expect(t, upServer, "up")
-			expect(t, downClient, "down")
-		}
-		upEnd, downEnd := end(upClient), end(downClient)
-		within(t, "closed the silent session", (<-silentEnd).Sub(silentSince), limit)
-		within(t, "closed the session that had sent", (<-upEnd).Sub(last), limit)
-		within(t, "closed the session that had received", (<-downEnd).Sub(last), limit)
-		for range 3 {
-			w.wantEnd(frontend.IdleTimeout, "cD")
-		}
+		timely(t, "closed a silent session, one that had sent and one that had received", limit, func() []time.Duration {
+			silent := w.dial()
+			silentSince, silentEnd := time.Now(), end(silent)
+			s.accept()
+			upClient, upServer := open(t, w, s)
+			downClient, downServer := open(t, w, s)
+			var last time.Time
+			for range 9 { // nine quarters of the limit
+				<-time.After(limit / 4)
+				last = time.Now()
+				send(t, upClient, "up")
+				send(t, downServer, "down")
+				expect(t, upServer, "up")
+				expect(t, downClient, "down")
+			}
+			upEnd, downEnd := end(upClient), end(downClient)
+			for range 3 {
+				w.wantEnd(frontend.IdleTimeout, "cD")
+			}
+			return []time.Duration{(<-silentEnd).Sub(silentSince), (<-upEnd).Sub(last), (<-downEnd).Sub(last)}
+		})
 	})
 }
 
@@ -71,24 +89,26 @@ func TestB15StuckReader(t *testing.T) {
 		const limit = time.Second
 		s := newServer(t)
 		w := startWeir(t, engine, `idle_timeout = "1s"`, to(s.addr())+noProbes)
-		client1, server1 := open(t, w, s)
-		client2, server2 := open(t, w, s)
-		began := time.Now()
-		go flood(client1)
-		go flood(server2)
-		for range 2 {
-			w.wantEnd(frontend.IdleTimeout, "cD")
-		}
-		// The last byte that moved went a few milliseconds after the first.
-		within(t, "closed both", time.Since(began), limit)
-		for _, reader := range []*net.TCPConn{server1, client2} {
-			if unread(t, reader) == 0 {
-				t.Error("no data was stuck")
+		timely(t, "closed both", limit, func() []time.Duration {
+			client1, server1 := open(t, w, s)
+			client2, server2 := open(t, w, s)
+			began := time.Now()
+			go flood(client1)
+			go flood(server2)
+			for range 2 {
+				w.wantEnd(frontend.IdleTimeout, "cD")
 			}
-			expectClosed(t, reader)
-		}
-		expectClosed(t, client1)
-		expectClosed(t, server2)
+			took := time.Since(began) // the last byte that moved went a few milliseconds after the first
+			for _, reader := range []*net.TCPConn{server1, client2} {
+				if unread(t, reader) == 0 {
+					t.Error("no data was stuck")
+				}
+				expectClosed(t, reader)
+			}
+			expectClosed(t, client1)
+			expectClosed(t, server2)
+			return []time.Duration{took}
+		})
 	})
 }
 
@@ -281,21 +301,23 @@ func settled(t *testing.T, here, there net.Conn) {
 
 func TestB19SessionTimeout(t *testing.T) {
 	everyEngine(t, func(t *testing.T, engine string) {
-		const limit = time.Second
 		s := newServer(t)
 		w := startWeir(t, engine, `session_timeout = "1s"`, to(s.addr())+noProbes)
-		client := w.dial()
-		began := time.Now()
-		ended := end(client)
-		go flood(client)
-		server := s.accept()
-		go io.Copy(server, server)
-		within(t, "closed", (<-ended).Sub(began), limit)
-		line := w.wantEnd(frontend.SessionTimeout, "PD")
-		if line.BytesUp == 0 || line.BytesDown == 0 {
-			t.Errorf("logged %d bytes up and %d down, want traffic both ways", line.BytesUp, line.BytesDown)
-		}
-		expectClosed(t, server)
+		timely(t, "closed", time.Second, func() []time.Duration {
+			client := w.dial()
+			began := time.Now()
+			ended := end(client)
+			go flood(client)
+			server := s.accept()
+			go io.Copy(server, server)
+			took := (<-ended).Sub(began)
+			line := w.wantEnd(frontend.SessionTimeout, "PD")
+			if line.BytesUp == 0 || line.BytesDown == 0 {
+				t.Errorf("logged %d bytes up and %d down, want traffic both ways", line.BytesUp, line.BytesDown)
+			}
+			expectClosed(t, server)
+			return []time.Duration{took}
+		})
 	})
 }
 
@@ -303,11 +325,14 @@ func TestB19SessionTimeoutWhileConnecting(t *testing.T) {
 	everyEngine(t, func(t *testing.T, engine string) {
 		w := startWeir(t, engine, `session_timeout = "1s"
 			connect_timeout = "15s"`, to(blackHole(t))+noProbes)
-		client := w.dial()
-		began := time.Now()
-		expectEnd(t, client)
-		within(t, "closed", time.Since(began), time.Second)
-		w.wantEnd(frontend.SessionTimeout, "PC")
+		timely(t, "closed", time.Second, func() []time.Duration {
+			client := w.dial()
+			began := time.Now()
+			expectEnd(t, client)
+			took := time.Since(began)
+			w.wantEnd(frontend.SessionTimeout, "PC")
+			return []time.Duration{took}
+		})
 	})
 }
 
@@ -316,22 +341,26 @@ func TestB19Jitter(t *testing.T) {
 		const sessions, limit = 20, time.Second
 		s := newServer(t)
 		w := startWeir(t, engine, "session_timeout = \"1s\"\nsession_jitter = 50", to(s.addr())+noProbes)
-		for range sessions {
-			open(t, w, s)
-		}
-		const slack = limit / 10
-		first, last := time.Hour, time.Duration(0)
-		for range sessions {
-			line := w.wantEnd(frontend.SessionTimeout, "PD")
-			total := time.Duration(line.TotalMS * float64(time.Millisecond))
-			if total < limit/2-slack || total > limit+slack {
-				t.Errorf("a session lasted %v, want %v to %v ± %v", total, limit/2, limit, slack)
+		timely(t, "closed the last session", limit, func() []time.Duration {
+			for range sessions {
+				open(t, w, s)
 			}
-			first, last = min(first, total), max(last, total)
-		}
-		// That 20 of them fall into a fifth of the time by chance has a probability of 10⁻¹².
-		if last-first < limit/10 {
-			t.Errorf("all sessions lasted %v to %v, want them spread", first, last)
-		}
+			shortest, longest := time.Hour, time.Duration(0)
+			for range sessions {
+				took := milliseconds(w.wantEnd(frontend.SessionTimeout, "PD").TotalMS)
+				shortest, longest = min(shortest, took), max(longest, took)
+			}
+			if shortest < limit/2 {
+				t.Errorf("a session lasted only %v, want %v at least", shortest, limit/2)
+			}
+			// That 20 of them fall into a fifth of the time by chance has a probability of 10⁻¹².
+			if longest-shortest < limit/10 {
+				t.Errorf("all sessions lasted %v to %v, want them spread", shortest, longest)
+			}
+			return []time.Duration{max(longest, limit)}
+		})
 	})
 }
+
+// milliseconds reads a duration in a log line.
+func milliseconds(ms float64) time.Duration { return time.Duration(ms * float64(time.Millisecond)) }

@@ -95,13 +95,13 @@ type million struct {
 func newMillion(t *testing.T, engine string) *million {
 	t.Helper()
 	m := &million{}
+	t.Cleanup(m.serving.Wait) // the last of all cleaning up: the servers are closed by then
 	tables := to(deadAddress(t)) + noProbes + "[frontend.passive]\nfailures = 0\n"
 	for i := range 5 {
 		s := serverOn(t, fmt.Sprintf("127.0.48.%d:0", i+1))
 		m.serving.Go(func() { m.serve(s) })
 		tables = to(s.addr()) + tables
 	}
-	t.Cleanup(m.serving.Wait) // after the servers are closed
 	binds := `bind_on = ["127.0.0.1:0", "127.0.0.2:0", "127.0.0.3:0", "127.0.0.4:0"]`
 	log := zerolog.New(lineFunc(func(line string) { m.lines.Add(1); t.Log(line) })).Level(zerolog.ErrorLevel)
 	m.weir = startWeirTo(t, engine, binds, tables, newLogbook(), log)

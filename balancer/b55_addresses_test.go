@@ -76,6 +76,13 @@ func TestB55Zone(t *testing.T) {
 		return
 	}
 	ip(t, "addr", "add", "fe80::1/64", "dev", "lo", "nodad")
+	eventually(t, "the address to have its routes", func() bool {
+		c, err := net.DialTimeout("tcp", serverOn(t, "[fe80::1%lo]:0").addr(), 100*time.Millisecond)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
 	everyEngine(t, func(t *testing.T, engine string) {
 		s := serverOn(t, "[fe80::1%lo]:0")
 		w := startWeir(t, engine, `bind_on = "[fe80::1%lo]:0"`, to(s.addr())+noProbes)

@@ -414,3 +414,11 @@ func startWeirTo(t *testing.T, engine, frontendKeys, tables string, book *logboo
 	t.Cleanup(func() { w.settle(before) })
 	return w
 }
+
+// The runtime's poller keeps descriptors from its first use on. That is before any are counted.
+func init() {
+	if r, w, err := os.Pipe(); err == nil {
+		r.Close()
+		w.Close()
+	}
+}

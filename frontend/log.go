@@ -47,10 +47,9 @@ func (s *Session) logRetry(err error) {
 
 // logServed writes the one line that tells all of a session.
 func (s *Session) logServed(end *Ending) {
-	var panicked *relay.PanicError
 	e := s.frontend.Log.Info()
-	if end.Err != nil && errors.As(end.Err, &panicked) {
-		e = s.frontend.Log.Error().Bytes("stack", panicked.Stack)
+	if end.Outcome == InternalError {
+		e = s.logPanic(end.Err)
 	}
 	if e = s.event(e); e == nil {
 		return
@@ -62,6 +61,15 @@ func (s *Session) logServed(end *Ending) {
 		Str("outcome", end.Outcome.String()).Str("code", end.Outcome.code(end.Phase)).
 		AnErr("error", end.Err).
 		Msg("served connection")
+}
+
+func (s *Session) logPanic(err error) *zerolog.Event {
+	e := s.frontend.Log.Error()
+	var panicked *relay.PanicError
+	if errors.As(err, &panicked) {
+		e = e.Bytes("stack", panicked.Stack)
+	}
+	return e
 }
 
 func (s *Session) event(e *zerolog.Event) *zerolog.Event {

@@ -43,9 +43,9 @@ type line struct {
 // piece is what is counted before it is reported.
 type piece struct {
 	started, done, sent, received int64
-	took     time.Duration // 0: it has not ended well
-	failures []string
-	names    []string
+	took                          time.Duration // 0: it has not ended well
+	failures                      []string
+	names                         []string
 }
 
 func newGoroutines(r *run) *goroutines {
@@ -353,4 +353,3 @@ func (l *line) hold() {
 		<-watched
 	}
 }
-

@@ -9,7 +9,9 @@ import (
 
 // Generate puts load on the target and says how it went. When ctx ends so does the run, with the results
 // so far. The error is of what kept it from beginning: errors of connections are results.
-func Generate(ctx context.Context, o Options) (*Result, error) {
+func Generate(ctx context.Context, o Options) (*Result, error) { return generate(ctx, o, newCrew) }
+
+func generate(ctx context.Context, o Options, hire func(*run) (crew, error)) (*Result, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
@@ -17,7 +19,7 @@ func Generate(ctx context.Context, o Options) (*Result, error) {
 	if o.Count > 0 {
 		r.left.Store(o.Count)
 	}
-	c, err := newCrew(r)
+	c, err := hire(r)
 	if err != nil {
 		return nil, fmt.Errorf("generate load: %w", err)
 	}
@@ -97,3 +99,7 @@ func (r *run) now() time.Duration { return time.Since(r.clock) }
 
 // take takes one piece of work of the closed loop.
 func (r *run) take() bool { return r.Count == 0 || r.left.Add(-1) >= 0 }
+
+// errorPause is how long a connection of the closed loop rests when it has failed, so that a target that
+// refuses is not asked a hundred thousand times a second.
+const errorPause = 10 * time.Millisecond

@@ -2,7 +2,6 @@ package load
 
 import (
 	"fmt"
-	"time"
 
 	"weir/frontend/reactor/loop"
 )
@@ -20,9 +19,6 @@ const (
 	// maxOpening is how many connections a worker opens at one time while it prepares: fewer than any
 	// accept queue holds.
 	maxOpening = 64
-	// errorPause is how long a connection of the closed loop rests when it has failed, so that a target
-	// that refuses is not asked a hundred thousand times a second.
-	errorPause = 10 * time.Millisecond
 	// sweeps is how often in one timeout the connections are looked at.
 	sweeps = 4
 )

@@ -1,0 +1,210 @@
+package reactor
+
+import (
+	"context"
+	"net/netip"
+	"runtime"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"weir/backend"
+	"weir/backend/sockopt"
+	"weir/frontend"
+	"weir/frontend/reactor/loop"
+	"weir/frontend/relay"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A session that waits is a struct of a few cache lines; the bound is a kilobyte.
+func TestSessionIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(session{}); size > 1024 {
+		t.Errorf("a session has %d bytes, want at most 1024", size)
+	}
+}
+
+// serving runs one frontend with one backend on a reactor of one loop, and returns where it listens.
+func serving(t testing.TB, backendAddr netip.AddrPort) (netip.AddrPort, *Server) {
+	t.Helper()
+	pool, err := backend.NewPool(backend.PoolOptions{
+		Strategy: "cyclic",
+		Backends: []backend.Options{{Name: "b", Network: "tcp", Address: backendAddr.String(), Weight: 1, Up: true}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stock := relay.NewStock(relay.MaxPipes)
+	r, err := New(1, stock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Open(t.Context(), frontend.Options{
+		Name: "f", Bind: []frontend.Bind{{Network: "tcp4", Address: "127.0.0.1:0"}}, Pool: pool, Stock: stock,
+		Dialer:           backend.NewDialer(time.Second, sockopt.Options{}, nil),
+		HalfCloseTimeout: time.Minute, IdleTimeout: time.Minute, SessionTimeout: time.Hour,
+		Log: zerolog.Nop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Start()
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan struct{})
+	go func() { s.Serve(ctx); close(served) }()
+	t.Cleanup(func() {
+		stop()
+		<-served
+		s.Drain(ctx)
+		r.Stop()
+		r.Close()
+		stock.Close()
+	})
+	return netip.MustParseAddrPort(s.Addrs()[0].String()), s
+}
+
+// raw is a listening socket used by system calls alone, which allocate nothing.
+type raw struct {
+	fd   int
+	addr netip.AddrPort
+	sa   unix.RawSockaddrAny
+	poll [1]unix.PollFd
+	buf  [256]byte
+}
+
+func newRaw(t testing.TB) *raw {
+	t.Helper()
+	fd, errno := loop.Socket(unix.AF_INET)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if errno := loop.Bind(fd, inetSockaddr(netip.MustParseAddrPort("127.0.0.1:0"))); errno != 0 {
+		t.Fatal(errno)
+	}
+	if err := unix.Listen(fd, 1024); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &raw{fd: fd, addr: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(sa.(*unix.SockaddrInet4).Port))}
+}
+
+// wait blocks until fd can be read.
+func (r *raw) wait(t testing.TB, fd int) {
+	r.poll[0] = unix.PollFd{Fd: int32(fd), Events: unix.POLLIN}
+	for {
+		n, err := unix.Poll(r.poll[:], 10000)
+		if err == unix.EINTR {
+			continue
+		}
+		if n != 1 {
+			t.Fatalf("waited in vain: %v", err)
+		}
+		return
+	}
+}
+
+// session opens one connection through weir, sends a request and an answer, and closes it.
+func (r *raw) session(t testing.TB, weir []byte) {
+	client, _ := loop.Socket(unix.AF_INET)
+	loop.Connect(client, weir)
+	r.wait(t, r.fd)
+	server, errno := loop.Accept(r.fd, &r.sa)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	for _, way := range [][2]int{{client, server}, {server, client}} {
+		if n, errno := loop.Send(way[0], r.buf[:100]); n != 100 {
+			t.Fatal(errno)
+		}
+		r.wait(t, way[1])
+		if n, errno := loop.Recv(way[1], r.buf[:]); n != 100 {
+			t.Fatalf("read %d bytes: %v", n, errno)
+		}
+	}
+	loop.Close(client)
+	r.wait(t, server)
+	if n, errno := loop.Recv(server, r.buf[:]); n != 0 || errno != 0 {
+		t.Fatalf("read %d bytes and %v, want the end", n, errno)
+	}
+	loop.Close(server)
+}
+
+// In the steady state a session allocates nothing.
+func TestSessionsAllocateNothing(t *testing.T) {
+	r := newRaw(t)
+	at, s := serving(t, r.addr)
+	weir := inetSockaddr(at)
+	for range 200 {
+		r.session(t, weir)
+	}
+	const sessions = 2000
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range sessions {
+		r.session(t, weir)
+	}
+	runtime.ReadMemStats(&after)
+	// The runtime itself allocates a little now and then.
+	if n := after.Mallocs - before.Mallocs; n > sessions/20 {
+		t.Errorf("%d allocations for %d sessions, want none", n, sessions)
+	}
+	if got := s.Counters().Opened.Load(); got != 200+sessions {
+		t.Errorf("%d sessions opened, want %d", got, 200+sessions)
+	}
+}
+
+// BenchmarkSession is a whole session, client and backend included.
+func BenchmarkSession(b *testing.B) {
+	r := newRaw(b)
+	at, _ := serving(b, r.addr)
+	weir := inetSockaddr(at)
+	b.ReportAllocs()
+	for b.Loop() {
+		r.session(b, weir)
+	}
+}
+
+// BenchmarkMessage is one 64-byte message there and back through an open session.
+func BenchmarkMessage(b *testing.B) {
+	r := newRaw(b)
+	at, _ := serving(b, r.addr)
+	client, _ := loop.Socket(unix.AF_INET)
+	defer unix.Close(client)
+	loop.Connect(client, inetSockaddr(at))
+	r.wait(b, r.fd)
+	server, _ := loop.Accept(r.fd, &r.sa)
+	defer unix.Close(server)
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, way := range [][2]int{{client, server}, {server, client}} {
+			loop.Send(way[0], r.buf[:64])
+			r.wait(b, way[1])
+			loop.Recv(way[1], r.buf[:])
+		}
+	}
+}
+
+// Every malformed or odd address keeps its meaning on the way to the kernel and back.
+func TestSockaddr(t *testing.T) {
+	for _, text := range []string{"127.0.0.1:80", "[::1]:443", "255.255.255.255:65535", "[2001:db8::1]:1", "[fe80::1%lo]:9"} {
+		want := netip.MustParseAddrPort(text)
+		var sa unix.RawSockaddrAny
+		copy((*[unsafe.Sizeof(sa)]byte)(unsafe.Pointer(&sa))[:], inetSockaddr(want))
+		if got := peer(&sa); got != want {
+			t.Errorf("%s came back as %s", want, got)
+		}
+	}
+	var sa unix.RawSockaddrAny
+	copy((*[unsafe.Sizeof(sa)]byte)(unsafe.Pointer(&sa))[:], inetSockaddr(netip.MustParseAddrPort("[::ffff:10.1.2.3]:5")))
+	if got, want := peer(&sa), netip.MustParseAddrPort("10.1.2.3:5"); got != want {
+		t.Errorf("a mapped address came back as %s, want %s", got, want)
+	}
+}
