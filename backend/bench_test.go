@@ -33,6 +33,7 @@ func BenchmarkAcquireParallel(b *testing.B) {
 	sizes(b, func(b *testing.B, p *Pool) {
 		var seed atomic.Uint64
 		b.ReportAllocs()
+		b.ResetTimer()
 		b.RunParallel(func(pb *testing.PB) {
 			var l Lease
 			n := seed.Add(1) << 32

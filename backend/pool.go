@@ -61,6 +61,7 @@ type Pool struct {
 
 	mu      sync.Mutex
 	all     []*Backend
+	total   int // backends that the file wants to serve
 	serving *tier
 	backup  *tier
 	unsettled
@@ -89,6 +90,9 @@ func (p *Pool) build() error {
 	for i := range p.opts.Backends {
 		b := p.newBackend(&p.opts.Backends[i])
 		p.all = append(p.all, b)
+		if !b.disabled && b.weight > 0 {
+			p.total++
+		}
 		if p.opts.Backends[i].Backup {
 			backups = append(backups, b)
 		} else {

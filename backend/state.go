@@ -55,7 +55,7 @@ func (p *Pool) change(b *Backend, now time.Duration, reason string, set func()) 
 	b.reason, b.since = reason, time.Now()
 	b.tier.tell(b, now, p.opts.SlowStart)
 	p.events = append(p.events, Event{
-		Backend: b, From: from, To: to, Reason: reason, Usable: p.usable(), Total: p.enabled(),
+		Backend: b, From: from, To: to, Reason: reason, Usable: p.usable(), Total: p.total,
 	})
 }
 
@@ -74,7 +74,7 @@ func (p *Pool) eject(b *Backend, why Failure, now time.Duration) {
 // pool are unusable for whatever reason. When every backend looks bad at once, it is rarely the
 // backends (Envoy: panic threshold).
 func (p *Pool) mayLose(n int) bool {
-	total := p.enabled()
+	total := p.total
 	return (total-p.usable()+n)*100 <= p.opts.Passive.MaxEjected*total
 }
 
@@ -150,15 +150,4 @@ func (p *Pool) climb(now time.Duration) {
 	clear(p.ramping[len(kept):])
 	p.ramping = kept
 	p.nextRamp = now + p.opts.SlowStart/rampSteps
-}
-
-// enabled returns how many backends the file wants to serve.
-func (p *Pool) enabled() int {
-	n := 0
-	for _, b := range p.all {
-		if !b.disabled && b.weight > 0 {
-			n++
-		}
-	}
-	return n
 }

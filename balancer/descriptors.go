@@ -23,11 +23,16 @@ const (
 // probes or the operator.
 type shares struct{ sessions, pipes int }
 
+// probeShare of all descriptors, at most, is kept for probes, of which each backend makes one at a time.
+// Where that is not enough for a very large pool, a probe without a descriptor is no verdict.
+const probeShare = 8
+
 // shareDescriptors divides what the process may open (RLIMIT_NOFILE).
 func shareDescriptors(cfg *config.Config) (shares, error) {
 	limit := descriptorLimit()
 	s := shares{pipes: min(relay.MaxPipes, limit/pipeShare/2)}
-	rest := limit - spare - 2*s.pipes - fixed(cfg)
+	probes := min(probed(cfg), limit/probeShare)
+	rest := limit - spare - 2*s.pipes - probes - fixed(cfg)
 	s.sessions = min(rest/perSession, manySessions)
 	if s.sessions < 1 {
 		return s, fmt.Errorf("share descriptors: the limit of %d open files leaves none for sessions: at least %d are needed",
@@ -36,13 +41,22 @@ func shareDescriptors(cfg *config.Config) (shares, error) {
 	return s, nil
 }
 
-// fixed is one descriptor for each listener, on each loop, and for the one probe each backend has at a
-// time; and two for each loop.
+// fixed is one descriptor for each listener on each loop, and two for each loop.
 func fixed(cfg *config.Config) int {
 	loops := max(1, reactor.Loops())
 	n := 2 * loops
 	for i := range cfg.Frontends {
-		n += loops*len(cfg.Frontends[i].BindOn) + len(cfg.Frontends[i].Backends)
+		n += loops * len(cfg.Frontends[i].BindOn)
+	}
+	return n
+}
+
+// probed returns how many backends are probed.
+func probed(cfg *config.Config) (n int) {
+	for i := range cfg.Frontends {
+		if cfg.Frontends[i].Health.Kind != "none" {
+			n += len(cfg.Frontends[i].Backends)
+		}
 	}
 	return n
 }

@@ -104,9 +104,10 @@ func (c *Copy) Watch(ctx context.Context) {
 	}
 }
 
-// CutBackend ends the sessions of a backend that went down.
+// CutBackend ends the sessions that a backend which went down still serves. One that only tries to
+// reach it will find another by itself.
 func (c *Copy) CutBackend(b *backend.Backend) {
-	c.roster.cutAll(func(s *copySession) bool { return s.On(b) }, BackendDown)
+	c.roster.cutAll(func(s *copySession) bool { return s.served.Load() && s.On(b) }, BackendDown)
 }
 
 const (

@@ -24,6 +24,7 @@ type copySession struct {
 	cancel context.CancelFunc
 	cutBy  atomic.Uint32              // Outcome of whoever ended it from outside first
 	pair   atomic.Pointer[relay.Pair] // nil until relaying
+	served atomic.Bool                // by a backend, now
 
 	entry // in the roster
 }
@@ -104,7 +105,9 @@ func (s *copySession) relay(conn relay.Conn) relay.End {
 	if s.cutBy.Load() != 0 { // cut before there was a pair to cut
 		pair.Cut(true)
 	}
+	s.served.Store(true)
 	end := pair.Run()
+	s.served.Store(false)
 	s.Release()
 	pair.Close()
 	return end

@@ -1,5 +1,5 @@
-// Package load shows weir at work: an echo server that stands in for a real one, and a demonstration
-// of the whole. It is no part of balancing. Start with [Echo].
+// Package load shows weir at work: an echo server that stands in for a real one, a load generator, and a
+// demonstration of the whole. It is no part of balancing. Start with [Echo] and [Generate].
 package load
 
 import (

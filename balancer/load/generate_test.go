@@ -103,10 +103,9 @@ func TestSources(t *testing.T) {
 		})
 		sources := []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")}
 		wantDone(t, generate(Options{Mode: Connect, Target: target, Count: 10, Concurrency: 1, Sources: sources}), 10)
-		close(seen)
 		got := map[string]int{}
-		for host := range seen {
-			got[host]++
+		for range 10 {
+			got[<-seen]++
 		}
 		if got["127.0.0.1"] != 5 || got["127.0.0.2"] != 5 {
 			t.Errorf("connections came from %v, want 5 from each", got)
@@ -237,9 +236,13 @@ func TestPhaseCounts(t *testing.T) {
 			{Name: "quiet", Duration: 100 * time.Millisecond, Shape: Constant, Min: 100, Max: 100},
 			{Name: "busy", Duration: 100 * time.Millisecond, Shape: Ramp, Min: 100, Max: 1900},
 		}})
-		wantDone(t, r, r.Started)
-		if len(r.Phases) != 2 || r.Phases[0].Done != 10 || r.Phases[1].Done < 95 || r.Phases[1].Done > 101 {
-			t.Errorf("got %+v, want 10 and about 100 done", r.Phases)
+		if len(r.Errors) > 0 || r.Started != r.Done {
+			t.Errorf("got %d started, %d done, errors %v", r.Started, r.Done, r.Errors)
+		}
+		for i, want := range []int64{10, 100} { // on a slow machine some begin too late
+			if got := r.Phases[i].Started + r.Phases[i].NotStarted; got < want-2 || got > want+2 {
+				t.Errorf("phase %s: %d were to start, want %d", r.Phases[i].Name, got, want)
+			}
 		}
 	})
 }

@@ -44,12 +44,12 @@ func eachCrew(t *testing.T, f func(t *testing.T, generate func(Options) *Result)
 }
 
 // startEcho starts an echo server for the test.
-func startEcho(t *testing.T, o EchoOptions) Address {
+func startEcho(t testing.TB, o EchoOptions) Address {
 	t.Helper()
 	return startEchoAt(t, Address{"tcp", "127.0.0.1:0"}, o)
 }
 
-func startEchoAt(t *testing.T, at Address, o EchoOptions) Address {
+func startEchoAt(t testing.TB, at Address, o EchoOptions) Address {
 	t.Helper()
 	o.Log = zerolog.Nop()
 	e, err := ListenEcho(t.Context(), []Address{at}, o)

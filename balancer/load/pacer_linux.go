@@ -19,6 +19,9 @@ type pacer struct {
 	head     start // the next
 	more     bool  // there is a next
 	pumping  bool
+	// Here, or each alarm would allocate them.
+	alarm unix.ItimerSpec
+	rang  [8]byte
 }
 
 func newPacer(w *worker) (*pacer, error) {
@@ -73,8 +76,8 @@ func (p *pacer) pump() {
 }
 
 func (p *pacer) arm(wait time.Duration) {
-	in := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(wait))}
-	unix.TimerfdSettime(p.fd, 0, &in, nil)
+	p.alarm.Value = unix.NsecToTimespec(int64(wait))
+	unix.TimerfdSettime(p.fd, 0, &p.alarm, nil)
 }
 
 // stop begins nothing more, and counts what has come too late to begin.
@@ -91,8 +94,7 @@ func (p *pacer) close() { unix.Close(p.fd) }
 
 // Ready is told that the time has come.
 func (p *pacer) Ready(uint32) {
-	var eight [8]byte
-	unix.Read(p.fd, eight[:])
+	unix.Read(p.fd, p.rang[:])
 	if p.worker.stage == working {
 		p.pump()
 	}

@@ -51,17 +51,18 @@ const (
 type phaseFile struct {
 	Seed   *int64 `toml:"seed"`
 	Phases []struct {
-		Name     string    `toml:"name"`
-		Duration phaseTime `toml:"duration"`
-		Rate     *float64  `toml:"rate"`
-		Min      *float64  `toml:"rate_min"`
-		Max      *float64  `toml:"rate_max"`
-		Shape    Shape     `toml:"shape"`
+		Name     string     `toml:"name"`
+		Duration phaseTime  `toml:"duration"`
+		Rate     *float64   `toml:"rate"`
+		Min      *float64   `toml:"rate_min"`
+		Max      *float64   `toml:"rate_max"`
+		Shape    phaseShape `toml:"shape"`
 	} `toml:"phase"`
 }
 
-// phaseTime is text with units, as everywhere in weir's files.
-type phaseTime time.Duration
+// phaseTime is text with units, as everywhere in weir's files. It is no number itself, or go-toml would
+// take a bare one.
+type phaseTime struct{ time.Duration }
 
 // UnmarshalText reads "5m".
 func (t *phaseTime) UnmarshalText(text []byte) error {
@@ -69,16 +70,19 @@ func (t *phaseTime) UnmarshalText(text []byte) error {
 	if err != nil || d <= 0 {
 		return fmt.Errorf(`%q is not a duration such as "30s" or "5m"`, text)
 	}
-	*t = phaseTime(d)
+	t.Duration = d
 	return nil
 }
 
-// UnmarshalText takes one of the shapes.
-func (s *Shape) UnmarshalText(text []byte) error {
+// phaseShape is one of the shapes.
+type phaseShape struct{ Shape }
+
+// UnmarshalText takes the name of a shape.
+func (s *phaseShape) UnmarshalText(text []byte) error {
 	if !slices.Contains(shapes, Shape(text)) {
 		return fmt.Errorf("%q is none of constant, random, sine, ramp", text)
 	}
-	*s = Shape(text)
+	s.Shape = Shape(text)
 	return nil
 }
 
@@ -104,7 +108,7 @@ func ParsePhases(name string, data []byte) ([]Phase, *uint64, error) {
 	}
 	phases := make([]Phase, len(file.Phases))
 	for i, f := range file.Phases {
-		p := Phase{Name: f.Name, Duration: time.Duration(f.Duration), Shape: f.Shape}
+		p := Phase{Name: f.Name, Duration: f.Duration.Duration, Shape: f.Shape.Shape}
 		if err := p.complete(i, f.Rate, f.Min, f.Max); err != nil {
 			return nil, nil, fmt.Errorf("%s: phase[%d]: %w", name, i, err)
 		}

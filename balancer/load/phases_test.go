@@ -34,10 +34,10 @@ func TestPhaseMistakes(t *testing.T) {
 	const good = "[[phase]]\nduration = \"1s\"\nrate = 1\n"
 	for _, c := range []struct{ name, file, want string }{
 		{"empty", "", "f.toml: has 0 [[phase]] tables"},
-		{"syntax", "[[phase]\n", "f.toml:1:9: "},
+		{"syntax", "[[phase]\n", "f.toml:1:8: "},
 		{"unknown key", good + "pace = 3\n", "f.toml:4:1: unknown key phase.pace"},
 		{"no unit", "[[phase]]\nduration = \"5\"\nrate = 1\n", `f.toml:2:12: `},
-		{"bare number", "[[phase]]\nduration = 5\nrate = 1\n", "f.toml:2:12: "},
+		{"bare number", "[[phase]]\nduration = 5\nrate = 1\n", `f.toml: "5" is not a duration`},
 		{"shape", good + "shape = \"square\"\n", `"square" is none of constant, random, sine, ramp`},
 		{"no duration", "[[phase]]\nrate = 1\n", "f.toml: phase[0]: duration is missing"},
 		{"no rate", good + "[[phase]]\nduration = \"1s\"\n", `f.toml: phase[1]: shape "constant" wants rate`},

@@ -134,19 +134,27 @@ func (r *Result) WriteText(w io.Writer) error {
 }
 
 func (p *Part) row(w io.Writer, name string) {
-	l := p.Latency
-	if l == nil {
-		l = new(Latency)
-	}
 	var failed int64
 	for _, n := range p.Errors {
 		failed += n
 	}
-	us := func(v float64) time.Duration {
-		return time.Duration(v * float64(time.Microsecond)).Round(time.Microsecond)
+	fmt.Fprintf(w, "%s\t%d\t%.0f\t", name, p.Done, p.PerSecond)
+	for _, v := range p.Latency.columns() {
+		fmt.Fprintf(w, "%s\t", v)
 	}
-	fmt.Fprintf(w, "%s\t%d\t%.0f\t%v\t%v\t%v\t%v\t%v\t%d\t\n", name, p.Done, p.PerSecond,
-		us(l.P50), us(l.P90), us(l.P99), us(l.P999), us(l.Most), failed)
+	fmt.Fprintf(w, "%d\t\n", failed)
+}
+
+// columns returns the percentiles for a person; a stream has none.
+func (l *Latency) columns() []string {
+	if l == nil {
+		return []string{"–", "–", "–", "–", "–"}
+	}
+	var texts []string
+	for _, us := range []float64{l.P50, l.P90, l.P99, l.P999, l.Most} {
+		texts = append(texts, time.Duration(us*float64(time.Microsecond)).Round(time.Microsecond).String())
+	}
+	return texts
 }
 
 func writeCounts(w io.Writer, title string, counts map[string]int64) {

@@ -15,8 +15,8 @@ import (
 // the read that follows sees an end.
 func (s *session) finished(d *stream) {
 	other := d.other()
-	if other.failed != 0 && other.failed != unix.EPIPE { // EPIPE: it had ended properly before
-		s.fail(d.from, other.failed)
+	if other.failed != 0 && other.failed != errno16(unix.EPIPE) { // EPIPE: it had ended properly before
+		s.fail(d.from, loop.Errno(other.failed))
 		return
 	}
 	d.eof = true
@@ -29,7 +29,7 @@ func (s *session) finished(d *stream) {
 		s.linger()
 		return
 	}
-	loop.ShutdownWrite(d.to.fd)
+	loop.ShutdownWrite(int(d.to.fd))
 	s.touch()
 }
 
@@ -38,14 +38,14 @@ func (s *session) finished(d *stream) {
 func (s *session) refused(d *stream, errno loop.Errno) bool {
 	d.drop()
 	if s.state == delivering { // it has gone as well
-		d.failed = errno
+		d.failed = errno16(errno)
 		return false
 	}
 	if d == &s.down {
 		s.fail(&s.client, errno)
 		return false
 	}
-	d.failed = errno
+	d.failed = errno16(errno)
 	s.server.readable, s.server.hup = true, true
 	switch {
 	case s.down.eof:
@@ -63,7 +63,10 @@ func (s *session) fail(side *side, errno loop.Errno) {
 		by, to = relay.Backend, &s.down
 	}
 	err := os.NewSyscallError("relay", errno)
-	s.failure = &failure{frontend.OfRelay(relay.End{Side: by, Err: err}), err, s.phase()}
+	s.failure = &failure{
+		outcome: frontend.OfRelay(relay.End{Side: by, Err: err}), err: err, phase: s.phase(),
+		left: -1, since: s.port.Now(), pause: firstLook,
+	}
 	to.other().drop()
 	s.closeSide(side)
 	if by == relay.Backend {
@@ -72,7 +75,6 @@ func (s *session) fail(side *side, errno loop.Errno) {
 	s.state = delivering
 	s.quiet.Stop()
 	s.misc.Stop()
-	s.pause, s.waitLeft, s.waitFrom = firstLook, -1, s.port.Now()
 	s.deliver()
 }
 
@@ -89,26 +91,27 @@ func (s *session) deliver() {
 	}
 	if to.failed == 0 && !s.delivered(to) {
 		if !s.misc.Armed() {
-			s.port.look.Arm(&s.misc, s, s.pause)
-			s.pause = min(2*s.pause, longestLook)
+			s.port.look.Arm(&s.misc, s, s.failure.pause)
+			s.failure.pause = min(2*s.failure.pause, longestLook)
 		}
 		return
 	}
-	loop.ResetOnClose(to.to.fd)
+	loop.ResetOnClose(int(to.to.fd))
 	s.finish()
 }
 
 // delivered also gives up on a peer that stalls.
 func (s *session) delivered(to *stream) bool {
 	flushed := to.flush()
-	left, _ := unix.IoctlGetInt(to.to.fd, unix.SIOCOUTQ)
+	left, _ := unix.IoctlGetInt(int(to.to.fd), unix.SIOCOUTQ)
 	if flushed && left == 0 || to.failed != 0 {
 		return true
 	}
-	if now := s.port.Now(); left != s.waitLeft {
-		s.waitLeft, s.waitFrom = left, now
+	now, f := s.port.Now(), s.failure
+	if left != f.left {
+		f.left, f.since = left, now
 	}
-	return s.port.Now().Sub(s.waitFrom) >= relay.StallLimit
+	return now.Sub(f.since) >= relay.StallLimit
 }
 
 // linger lets a client go on sending, within bounds, while it reads its answer: closing with unread
@@ -117,7 +120,7 @@ func (s *session) linger() {
 	s.closeSide(&s.server)
 	s.Release()
 	s.up.drop()
-	loop.ShutdownWrite(s.client.fd)
+	loop.ShutdownWrite(int(s.client.fd))
 	s.port.linger.Arm(&s.misc, s, relay.DiscardLimit)
 	s.state = discarding
 	s.discard()
@@ -126,7 +129,7 @@ func (s *session) linger() {
 // discard reads what nobody wants.
 func (s *session) discard() {
 	for range rounds {
-		n, errno := loop.Recv(s.client.fd, s.port.scratch)
+		n, errno := loop.Recv(int(s.client.fd), s.port.scratch)
 		switch {
 		case errno == unix.EAGAIN:
 			return
@@ -141,15 +144,15 @@ func (s *session) discard() {
 // refuse closes a client that gets no backend.
 func (s *session) refuse(outcome frontend.Outcome, err error) {
 	s.misc.Stop()
-	s.failure = &failure{outcome, err, s.phase()}
+	s.failure = &failure{outcome: outcome, err: err, phase: s.phase()}
 	s.closeSide(&s.server)
 	s.Release()
 	if s.port.ResetRefused {
-		loop.ResetOnClose(s.client.fd)
+		loop.ResetOnClose(int(s.client.fd))
 		s.finish()
 		return
 	}
-	loop.ShutdownWrite(s.client.fd)
+	loop.ShutdownWrite(int(s.client.fd))
 	s.port.refusal.Arm(&s.misc, s, frontend.RefusalTime)
 	s.state = discarding
 	s.discard()
@@ -160,9 +163,9 @@ func (s *session) cut(why frontend.Outcome) {
 	if s.state == ended {
 		return
 	}
-	s.failure = &failure{why, nil, s.phase()}
+	s.failure = &failure{outcome: why, phase: s.phase()}
 	if why.CutsShort() && s.client.fd >= 0 {
-		loop.ResetOnClose(s.client.fd)
+		loop.ResetOnClose(int(s.client.fd))
 	}
 	s.finish()
 }
@@ -188,6 +191,10 @@ func (s *session) finish() {
 
 // retire keeps what is left of a session for the next.
 func (p *port) retire(s *session) {
+	if s.attempt != nil {
+		p.putAttempt(s.attempt)
+		s.attempt = nil
+	}
 	p.leave(s)
 	p.GiveSlot()
 	p.putSession(s)
@@ -198,6 +205,6 @@ func (s *session) closeSide(d *side) {
 		return
 	}
 	s.port.Forget(d.key)
-	loop.Close(d.fd)
+	loop.Close(int(d.fd))
 	d.fd = -1
 }

@@ -56,11 +56,11 @@ func (s *session) silence() {
 }
 
 // acknowledged returns how many bytes the peer of a TCP socket has acknowledged, 0 for any other.
-func acknowledged(fd int) uint64 {
+func acknowledged(fd int32) uint64 {
 	if fd < 0 {
 		return 0
 	}
-	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
 		return 0
 	}

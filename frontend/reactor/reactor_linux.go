@@ -25,6 +25,7 @@ type core struct {
 	scratch []byte    // every read goes here first
 	buffers []*buffer // free
 	idle    []*session
+	spare   []*attempt
 	stock   *relay.Stock // of pipes
 }
 
@@ -33,8 +34,11 @@ const bufferSize = 32 << 10
 
 type buffer [bufferSize]byte
 
-// keptBuffers and keptSessions bound what a core keeps for later use.
-const keptBuffers, keptSessions = 64, 16 << 10
+// What a core keeps for later use, at most.
+const keptBuffers, keptAttempts = 64, 1024
+
+// slab is how many sessions are made at a time, so that none pays for the allocator's rounding.
+const slab = 32
 
 // New makes n loops that do not run yet. Run them, then Close.
 func New(n int, stock *relay.Stock) (*Reactor, error) {
@@ -114,11 +118,27 @@ func (c *core) takeSession() *session {
 		c.idle = c.idle[:n-1]
 		return s
 	}
-	return new(session)
+	sessions := new([slab]session)
+	for i := range sessions[1:] {
+		c.idle = append(c.idle, &sessions[i+1])
+	}
+	return &sessions[0]
 }
 
-func (c *core) putSession(s *session) {
-	if len(c.idle) < keptSessions {
-		c.idle = append(c.idle, s)
+func (c *core) putSession(s *session) { c.idle = append(c.idle, s) }
+
+func (c *core) takeAttempt() *attempt {
+	if n := len(c.spare); n > 0 {
+		a := c.spare[n-1]
+		c.spare = c.spare[:n-1]
+		return a
+	}
+	return new(attempt)
+}
+
+func (c *core) putAttempt(a *attempt) {
+	*a = attempt{}
+	if len(c.spare) < keptAttempts {
+		c.spare = append(c.spare, a)
 	}
 }

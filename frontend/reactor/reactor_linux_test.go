@@ -21,10 +21,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A session that waits is a struct of a few cache lines; the bound is a kilobyte.
+// A session is ten cache lines: what it needs only to connect, or to end badly, is elsewhere.
 func TestSessionIsSmall(t *testing.T) {
-	if size := unsafe.Sizeof(session{}); size > 1024 {
-		t.Errorf("a session has %d bytes, want at most 1024", size)
+	t.Logf("a session has %d bytes", unsafe.Sizeof(session{}))
+	if size := unsafe.Sizeof(session{}); size > 640 {
+		t.Errorf("a session has %d bytes, want at most 640", size)
 	}
 }
 

@@ -153,11 +153,11 @@ func (s *Server) Close() {
 	}
 }
 
-// cutAll ends the sessions of a backend, or with nil all.
+// cutAll ends the sessions that a backend serves, or with nil all.
 func (p *port) cutAll(b *backend.Backend, why frontend.Outcome) {
 	for s := p.sessions; s != nil; {
 		next := s.next
-		if b == nil || s.On(b) {
+		if b == nil || s.state == relaying && s.On(b) {
 			s.cut(why)
 		}
 		s = next

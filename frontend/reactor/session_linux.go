@@ -44,42 +44,48 @@ type session struct {
 // live is what a session has of its own each time it is used.
 type live struct {
 	port           *port
-	state          state
 	client, server side
 	up, down       stream // up: from the client to the server
 
-	began   time.Time // the attempt to connect
-	target  []byte    // the address of the backend
-	looking bool      // for that address
-	more    []netip.AddrPort
-	sources []netip.Addr // to connect from, the first now
-
-	failure  *failure  // the first; nil while all is well
-	waitLeft int       // bytes that were unacknowledged at the last look
-	waitFrom time.Time // since when it is so many
-	pause    time.Duration
-	acked    uint64 // at half of the limit of silence
-	pauses   int
+	*attempt          // nil once there is a backend
+	failure  *failure // the first; nil while all is well
+	acked    uint64   // at half of the limit of silence
+	state    state
 	silent   bool // for half of that limit
 	settled  bool // the backend's socket has its late options
+	unix     bool // the backend's socket is not TCP
 
 	quiet, life, misc loop.Timer // misc: connect, retry, settle, or close
 	prev, next        *session   // in the port
 }
 
-// failure is why a session does not end well.
+// attempt is what a session needs only until it has a backend.
+type attempt struct {
+	began   time.Time
+	target  []byte // the address of the backend
+	looking bool   // for that address
+	more    []netip.AddrPort
+	sources []netip.Addr // to connect from, the first now
+	pauses  int
+}
+
+// failure is why a session does not end well, and how the side that is left is let go.
 type failure struct {
 	outcome frontend.Outcome
-	err     error
 	phase   frontend.Phase
+	err     error
+
+	left  int           // bytes that were unacknowledged at the last look
+	since time.Time     // it is so many
+	pause time.Duration // until the next look
 }
 
 // side is one socket of a session.
 type side struct {
 	session  *session
-	fd       int // owned; -1: none
 	key      loop.Key
-	readable bool // it may have bytes for us
+	fd       int32 // owned; -1: none
+	readable bool  // it may have bytes for us
 	writable bool
 	fin      bool // the end has arrived
 	drained  bool // and all before it was read
@@ -90,8 +96,8 @@ type side struct {
 func (p *port) start(fd int, from netip.AddrPort) {
 	s := p.takeSession()
 	defer loop.Contain(s)
-	s.live = live{port: p}
-	s.client = side{session: s, fd: fd, writable: true}
+	s.live = live{port: p, attempt: p.takeAttempt()}
+	s.client = side{session: s, fd: int32(fd), writable: true}
 	s.server = side{session: s, fd: -1}
 	s.up = stream{session: s, from: &s.client, to: &s.server}
 	s.down = stream{session: s, from: &s.server, to: &s.client}
@@ -209,8 +215,8 @@ func (s *session) open() loop.Errno {
 	if errno != 0 {
 		return errno
 	}
-	s.server = side{session: s, fd: fd}
-	if family(s.target) != unix.AF_UNIX {
+	s.server = side{session: s, fd: int32(fd)}
+	if s.unix = family(s.target) == unix.AF_UNIX; !s.unix {
 		for i := range s.port.early {
 			o := &s.port.early[i]
 			loop.SetInt(fd, o.Level, o.Name, int32(o.Value))
@@ -292,7 +298,7 @@ func (s *session) readyBefore(d *side, ev uint32) {
 	}
 	b := s.Chosen()
 	if ev&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
-		errno, _ := unix.GetsockoptInt(d.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		errno, _ := unix.GetsockoptInt(int(d.fd), unix.SOL_SOCKET, unix.SO_ERROR)
 		if errno != 0 {
 			s.unreached(b, dialError(b, "connect", loop.Errno(errno)))
 			return
@@ -317,6 +323,8 @@ func (s *session) left() {
 func (s *session) connected() {
 	s.misc.Stop()
 	s.Connected(s.port.Now().Sub(s.began), s.local)
+	s.port.putAttempt(s.attempt)
+	s.attempt = nil
 	s.state, s.server.writable = relaying, true
 	s.port.settle.Arm(&s.misc, s, settleAfter)
 	s.touch()
@@ -324,10 +332,10 @@ func (s *session) connected() {
 	if s.state != relaying {
 		return
 	}
-	if s.up.moved == 0 && family(s.target) != unix.AF_UNIX {
+	if s.up.moved == 0 && !s.unix {
 		// The backend may be the one to speak first: it is not to wait for our handshake to end.
 		o := sockopt.QuickAck(1)
-		loop.SetInt(s.server.fd, o.Level, o.Name, int32(o.Value))
+		loop.SetInt(int(s.server.fd), o.Level, o.Name, int32(o.Value))
 	}
 	s.down.pump()
 }
@@ -342,17 +350,17 @@ func (s *session) settleIn() {
 	}
 	s.settled = true
 	s.misc.Stop()
-	if s.server.fd < 0 || family(s.target) == unix.AF_UNIX {
+	if s.server.fd < 0 || s.unix {
 		return
 	}
 	for i := range s.port.late {
 		o := &s.port.late[i]
-		loop.SetInt(s.server.fd, o.Level, o.Name, int32(o.Value))
+		loop.SetInt(int(s.server.fd), o.Level, o.Name, int32(o.Value))
 	}
 }
 
 func (s *session) local() net.Addr {
-	sa, err := unix.Getsockname(s.server.fd)
+	sa, err := unix.Getsockname(int(s.server.fd))
 	if a := tcpAddr(sa, ""); err == nil && a != nil {
 		return a
 	}
@@ -402,8 +410,8 @@ func (s *session) Panicked(value any, stack []byte) {
 		s.Settle(end)
 		return
 	}
-	s.failure = &failure{end.Outcome, end.Err, end.Phase}
-	loop.ResetOnClose(s.client.fd)
+	s.failure = &failure{outcome: end.Outcome, err: end.Err, phase: end.Phase}
+	loop.ResetOnClose(int(s.client.fd))
 	s.finish()
 }
 

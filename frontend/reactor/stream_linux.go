@@ -10,8 +10,6 @@ import (
 const (
 	// rounds is how many reads one direction may make before the other sessions' turn.
 	rounds = 8
-	// quickSends is how many messages go to a backend before its socket gets its late options.
-	quickSends = 1
 )
 
 // stream is one direction of a session. What one read brings goes to the other socket in the same
@@ -19,18 +17,20 @@ const (
 type stream struct {
 	session  *session
 	from, to *side
-	moved    int64 // bytes delivered
-	sends    int
-
-	kept   *buffer // holds kept[begin:end]
-	begin  int32
-	end    int32
-	pipe   *relay.Pipe // holds pipe.N bytes
-	full   int8        // full buffers in a row
-	bulk   bool        // use splice(2)
-	eof    bool        // from has ended, and to was told
-	failed loop.Errno  // of writing to to: nothing more is read
+	moved    int64       // bytes delivered
+	pipe     *relay.Pipe // holds pipe.N bytes
+	kept     *buffer     // holds kept[begin:end]
+	begin    uint16
+	end      uint16
+	failed   errno16 // of writing to to: nothing more is read
+	full     int8    // full buffers in a row
+	repeated bool    // more than one message was sent
+	bulk     bool    // use splice(2)
+	eof      bool    // from has ended, and to was told
 }
+
+// errno16 is a loop.Errno in a quarter of the room.
+type errno16 uint16
 
 // over says that nothing more will be moved.
 func (d *stream) over() bool { return d.eof || d.failed != 0 }
@@ -59,7 +59,7 @@ func (d *stream) step() bool {
 		return d.session.state == relaying
 	}
 	buf := d.session.port.scratch
-	n, errno := loop.Recv(d.from.fd, buf)
+	n, errno := loop.Recv(int(d.from.fd), buf)
 	switch {
 	case errno == unix.EAGAIN:
 		d.from.readable = false
@@ -101,20 +101,21 @@ func (d *stream) send(p []byte) bool {
 	s := d.session
 	n, errno := 0, loop.Errno(unix.EAGAIN)
 	if d.to.writable {
-		n, errno = loop.Send(d.to.fd, p)
+		n, errno = loop.Send(int(d.to.fd), p)
 	}
 	if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
 		return s.refused(d, errno)
 	}
 	d.moved += int64(n)
 	s.touch()
-	if d.sends++; d.sends > quickSends && !s.settled && d == &s.up {
+	if d.repeated && !s.settled && d == &s.up {
 		s.settleIn()
 	}
+	d.repeated = true
 	if n < len(p) {
 		d.to.writable = errno == unix.EINTR
 		d.kept = s.port.takeBuffer()
-		d.begin, d.end = 0, int32(copy(d.kept[:], p[n:]))
+		d.begin, d.end = 0, uint16(copy(d.kept[:], p[n:]))
 	}
 	return true
 }
@@ -128,12 +129,12 @@ func (d *stream) flush() bool {
 		return true
 	}
 	for d.to.writable && d.begin < d.end {
-		n, errno := loop.Send(d.to.fd, d.kept[d.begin:d.end])
+		n, errno := loop.Send(int(d.to.fd), d.kept[d.begin:d.end])
 		if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
 			d.session.refused(d, errno)
 			return false
 		}
-		d.begin += int32(n)
+		d.begin += uint16(n)
 		d.moved += int64(n)
 		d.to.writable = errno != unix.EAGAIN
 		if n > 0 {
@@ -149,7 +150,7 @@ func (d *stream) flush() bool {
 }
 
 // splice moves what has arrived through a pipe. It reports false when only a read can tell the truth:
-// an end may really be an urgent byte (see package relay).
+// an end, or nothing, may really be an urgent byte (see package relay). Of that, EPOLLPRI would have told.
 func (d *stream) splice() bool {
 	if d.pipe == nil {
 		if d.pipe = d.session.port.stock.Pipe(); d.pipe == nil {
@@ -157,9 +158,13 @@ func (d *stream) splice() bool {
 			return false
 		}
 	}
-	n, errno := loop.Splice(d.from.fd, d.pipe.W, d.pipe.Size)
+	n, errno := loop.Splice(int(d.from.fd), d.pipe.W, d.pipe.Size)
 	if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
 		d.session.fail(d.from, errno) // an error is told but once
+		return true
+	}
+	if errno == unix.EAGAIN && !d.from.hup && !d.from.fin {
+		d.from.readable = false
 		return true
 	}
 	if n == 0 {
@@ -174,7 +179,7 @@ func (d *stream) splice() bool {
 // drain empties the pipe as far as the socket takes it, and reports whether nothing is left.
 func (d *stream) drain() bool {
 	for d.to.writable && d.pipe.N > 0 {
-		n, errno := loop.Splice(d.pipe.R, d.to.fd, d.pipe.N)
+		n, errno := loop.Splice(d.pipe.R, int(d.to.fd), d.pipe.N)
 		if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
 			d.session.refused(d, errno)
 			return false

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -61,6 +62,9 @@ func measure(with load.Options) func(context.Context, *proxy, time.Duration) (sa
 		used := p.cpu() - before
 		if n := r.Failed(); n > 0 {
 			return nil, fmt.Errorf("%d errors: %v", n, r.Errors)
+		}
+		if r.Done == 0 {
+			return nil, errors.New("nothing was done")
 		}
 		return figures(o.Mode, r, used), nil
 	}
