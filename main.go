@@ -361,6 +361,11 @@ func loadCommand() *cli.Command {
 			"The target is to send back what it is sent, as 'weir echo' does; every byte is compared.\n\n"+
 			"With --rate the time of an answer counts from when its question was due, not from when a busy\n"+
 			"target let it be sent. Ctrl-C ends early with the results so far.\n\n"+
+			"A file of phases has one table for each, and maybe a seed:\n"+
+			"  [[phase]]\n"+
+			"  name = \"quiet\"\n"+
+			"  duration = \"5m\"\n"+
+			"  rate = 200            # or rate_min and rate_max, with shape = \"random\", \"sine\" or \"ramp\"\n\n"+
 			"Exit codes: 0 all went well; 1 something went wrong; 2 bad command line.",
 		generate, load.Flags())
 }

@@ -127,6 +127,24 @@ func TestB04ResetFromClientAfterData(t *testing.T) {
 	})
 }
 
+// The reset of a client that takes no more is told to the relay's write. Its read sees an end, which is none.
+func TestB04ResetFromStuckClient(t *testing.T) {
+	everyEngine(t, func(t *testing.T, engine string) {
+		w, client, server := through(t, engine, "")
+		full := make(chan struct{})
+		go func() {
+			flood(server)
+			close(full)
+		}()
+		stalled(t, server)
+		server.SetWriteDeadline(time.Now()) // so that its read is told, not its write
+		<-full
+		reset(client)
+		expectReset(t, server)
+		w.wantEnd(frontend.ClientReset, "CD")
+	})
+}
+
 func TestB05ResetFromBackend(t *testing.T) {
 	everyEngine(t, func(t *testing.T, engine string) {
 		w, client, server := through(t, engine, "")

@@ -15,6 +15,7 @@ const (
 	absent     state = iota // no connection
 	paused                  // no connection, after an error
 	connecting              // to the target
+	welcoming               // connected, before the greeting
 	ready                   // nothing to do
 	asking                  // a message is on its way, there or back
 	held                    // nothing to do, for good
@@ -23,7 +24,7 @@ const (
 )
 
 // timed says that something is waited for.
-func (s state) timed() bool { return s == connecting || s >= asking && s != held }
+func (s state) timed() bool { return s == connecting || s == welcoming || s >= asking && s != held }
 
 const clientEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&0xffffffff
 
@@ -118,7 +119,7 @@ func (c *client) Ready(ev uint32) {
 	case asking:
 		c.push()
 		c.pull()
-	case ready, held:
+	case welcoming, ready, held:
 		c.pull()
 	case streaming, draining:
 		c.flow()
@@ -137,14 +138,23 @@ func (c *client) connected(ev uint32) {
 	}
 	w := c.worker
 	if w.stage == preparing && w.Mode != Hold {
-		c.state = ready
-		w.opened()
+		c.state = welcoming
+		c.welcome()
+		c.pull()
 		return
 	}
 	if w.Mode == Pong && !w.Options.open() {
 		c.from = w.now() // it is messages that count, not the connection that had to be made anew
 	}
 	c.ask()
+}
+
+// welcome ends the opening of a lasting connection: with the greeting, if there is one.
+func (c *client) welcome() {
+	if c.state == welcoming && c.greeted {
+		c.state = ready
+		c.worker.opened()
+	}
 }
 
 // answered counts a piece of work and goes on.

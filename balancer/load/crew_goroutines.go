@@ -79,10 +79,19 @@ func (l *line) prepare(from time.Duration) {
 		l.work(from, 0)
 		return
 	}
+	defer l.report(0)
 	if err := l.dial(); err != nil {
 		l.failed("connect", err)
+		return
 	}
-	l.report(0)
+	l.conn.SetDeadline(time.Now().Add(l.crew.Timeout))
+	for !l.greeted {
+		if _, err := l.read(0, 0); err != nil {
+			l.failed("answer", err)
+			return
+		}
+	}
+	l.conn.SetDeadline(time.Time{})
 }
 
 func (g *goroutines) begin() <-chan struct{} {

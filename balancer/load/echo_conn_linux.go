@@ -100,7 +100,6 @@ func (c *echoCore) serve(fd int) {
 	}
 	*e = echoConn{core: c, fd: fd, writable: true, index: len(c.conns)}
 	c.conns = append(c.conns, e)
-	loop.SetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	var errno loop.Errno
 	if e.key, errno = c.Add(fd, echoEvents, e); errno != 0 {
 		e.close(errno)

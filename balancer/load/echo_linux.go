@@ -102,17 +102,29 @@ func shareSocket(of int, first bool) (int, error) {
 	if err != nil {
 		return -1, os.NewSyscallError("getsockname", err)
 	}
-	if _, ok := sa.(*unix.SockaddrUnix); ok || first {
-		if !ok {
-			err = unix.SetsockoptInt(of, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-		}
-		if err != nil {
-			return -1, os.NewSyscallError("setsockopt SO_REUSEPORT", err)
-		}
-		fd, err := unix.FcntlInt(uintptr(of), unix.F_DUPFD_CLOEXEC, 0)
-		return fd, os.NewSyscallError("fcntl", err)
+	_, isUnix := sa.(*unix.SockaddrUnix)
+	if !isUnix && !first {
+		return joinSocket(of, sa)
 	}
-	return joinSocket(of, sa)
+	if !isUnix {
+		if err := setOptions(of); err != nil {
+			return -1, err
+		}
+	}
+	fd, err := unix.FcntlInt(uintptr(of), unix.F_DUPFD_CLOEXEC, 0)
+	return fd, os.NewSyscallError("fcntl", err)
+}
+
+// setOptions sets what a TCP socket that listens is to have; accepted sockets inherit the last.
+func setOptions(fd int) error {
+	for _, o := range []struct{ level, name int }{
+		{unix.SOL_SOCKET, unix.SO_REUSEADDR}, {unix.SOL_SOCKET, unix.SO_REUSEPORT}, {unix.IPPROTO_TCP, unix.TCP_NODELAY},
+	} {
+		if err := unix.SetsockoptInt(fd, o.level, o.name, 1); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	return nil
 }
 
 func joinSocket(of int, sa unix.Sockaddr) (int, error) {
@@ -141,10 +153,8 @@ func joinPort(fd, of, family int, sa unix.Sockaddr) error {
 			return os.NewSyscallError("setsockopt IPV6_V6ONLY", err)
 		}
 	}
-	for _, option := range []int{unix.SO_REUSEADDR, unix.SO_REUSEPORT} {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1); err != nil {
-			return os.NewSyscallError("setsockopt", err)
-		}
+	if err := setOptions(fd); err != nil {
+		return err
 	}
 	if err := unix.Bind(fd, sa); err != nil {
 		return os.NewSyscallError("bind", err)

@@ -40,7 +40,9 @@ func (c *client) pull() {
 			c.fail(err)
 			return
 		}
-		if b = c.greet(b); len(b) == 0 {
+		b = c.greet(b)
+		c.welcome()
+		if len(b) == 0 {
 			continue
 		}
 		if err := c.verify(b, c.sent); err != nil {

@@ -334,7 +334,7 @@ func (s *session) connected() {
 	}
 	if s.up.moved == 0 && !s.unix {
 		// The backend may be the one to speak first: it is not to wait for our handshake to end.
-		o := sockopt.QuickAck(1)
+		o := sockopt.QuickAck(2)
 		loop.SetInt(int(s.server.fd), o.Level, o.Name, int32(o.Value))
 	}
 	s.down.pump()

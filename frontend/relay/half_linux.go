@@ -29,8 +29,6 @@ type mover struct {
 	pipe *Pipe // holds pipe.N bytes that were spliced
 	full int   // full buffers in a row
 	bulk bool
-
-	finished bool // the handshake with the backend
 }
 
 func (h *half) prepare() error {
@@ -110,7 +108,6 @@ func (h *half) fillBuffer(fd int) bool {
 	n, err := read(fd, h.buf[:])
 	if err == unix.EAGAIN {
 		h.release()
-		h.finishHandshake()
 		return false
 	}
 	h.n, h.err = n, err
@@ -120,18 +117,6 @@ func (h *half) fillBuffer(fd int) bool {
 		h.bulk = true
 	}
 	return true
-}
-
-// finishHandshake lets the backend know at once that it is connected, when the client has nothing to
-// say yet. The last ACK of the handshake waits to ride on the first data (see sockopt), and a backend
-// that speaks first would wait for it as long as the kernel holds it back: 200 ms.
-func (h *half) finishHandshake() {
-	if h.side == Backend || h.finished {
-		return
-	}
-	h.finished = true
-	// 2 sends what is held back, and changes nothing else (__tcp_sock_set_quickack of Linux).
-	h.to.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 2) })
 }
 
 func (h *half) spliced() bool { return h.pipe != nil && h.pipe.N > 0 }

@@ -203,6 +203,9 @@ func (h *half) ended() {
 		h.pair.fail(h.side, err)
 		return
 	}
+	if end := h.pair.end(); end.Err != nil && end.Side == h.side {
+		return // the other direction was told of the reset, and has closed src since
+	}
 	h.eof.Store(true)
 	h.dst.CloseWrite() // fails only on a socket that is dead, which its own direction finds out
 }

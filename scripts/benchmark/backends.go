@@ -20,8 +20,8 @@ var (
 const (
 	poolRow       = "backends in the pool: CPU µs/connection for each strategy (weir reactor)"
 	poolAddresses = 16
-	poolRounds    = 3
-	poolEach      = time.Second // at most
+	poolRounds    = 7
+	poolEach      = 600 * time.Millisecond // at most, as is poolRounds
 )
 
 // strategies are all that the file knows, but for aliases.

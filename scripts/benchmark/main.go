@@ -44,8 +44,8 @@ func main() {
 func parse(args []string) (o options, err error) {
 	f := flag.NewFlagSet("scripts/bench", flag.ContinueOnError)
 	f.BoolVar(&o.quick, "quick", false, "measure for about two minutes, and less exactly")
-	f.IntVar(&o.rounds, "rounds", 0, "measure everything `N` times (default 5, quick 3)")
-	f.DurationVar(&o.each, "each", 0, "let one measurement last `TIME` (default 3s, quick 600ms)")
+	f.IntVar(&o.rounds, "rounds", 0, "measure everything `N` times (default 15, quick 3)")
+	f.DurationVar(&o.each, "each", 0, "let one measurement last `TIME` (default 1s, quick 600ms)")
 	rows := f.String("rows", "", "measure only the rows that match `REGEXP`")
 	f.StringVar(&o.json, "json", "", "write the results as JSON to `FILE`")
 	f.StringVar(&o.weir, "weir", "", "the weir to measure: `FILE`")
@@ -57,7 +57,8 @@ func parse(args []string) (o options, err error) {
 		fmt.Fprintln(os.Stderr, "bench: --rows:", err)
 		return o, err
 	}
-	full, quick := options{rounds: 5, each: 3 * time.Second}, options{rounds: 3, each: 600 * time.Millisecond}
+	// Many short rounds: what else the machine does comes and goes in seconds.
+	full, quick := options{rounds: 15, each: time.Second}, options{rounds: 3, each: 600 * time.Millisecond}
 	if o.quick {
 		full = quick
 	}

@@ -58,7 +58,7 @@ func newReport(o options, proxies []*proxy) *report {
 		Date: time.Now().Format(time.DateOnly), Kernel: unix.ByteSliceToString(u.Release[:]), Cores: cores(),
 		Rounds: o.rounds, Seconds: o.each.Seconds(), Versions: map[string]string{},
 	}
-	fmt.Printf("%s, Linux %s, %d cores, medians of %d rounds of %v\n\n", r.Date, r.Kernel, r.Cores, r.Rounds, o.each)
+	fmt.Printf("%s, Linux %s, %d cores, medians of %d rounds of %v (headlines with quartiles)\n\n", r.Date, r.Kernel, r.Cores, r.Rounds, o.each)
 	for _, p := range proxies {
 		r.names = append(r.names, p.name)
 		r.Versions[p.name] = p.version
@@ -77,22 +77,45 @@ func (r *report) add(t *table) {
 	for _, figure := range t.Figures {
 		fmt.Printf("| %s |", figure)
 		for _, name := range r.names {
-			fmt.Printf(" %s |", t.cell(name, figure))
+			fmt.Printf(" %s%s |", t.cell(name, figure), t.spread(name, figure))
 		}
-		fmt.Printf(" %.2f |\n", t.Ratios[figure])
+		fmt.Printf(" %s |\n", ratioText(t.Ratios[figure]))
 	}
 	r.close(t)
 }
 
 func (t *table) cell(name, figure string) string {
 	v, ok := t.Medians[name][figure]
-	switch {
-	case !ok:
+	if !ok {
 		return "–"
+	}
+	return short(v)
+}
+
+// spread tells the quartiles of the headline: how much the machine wandered.
+func (t *table) spread(name, figure string) string {
+	values := slices.Sorted(slices.Values(t.Samples[name][figure]))
+	if figure != t.Figures[0] || len(values) < 4 {
+		return ""
+	}
+	return fmt.Sprintf(" (%s–%s)", short(values[len(values)/4]), short(values[len(values)*3/4]))
+}
+
+// short writes three digits.
+func short(v float64) string {
+	switch {
 	case v >= 100:
 		return fmt.Sprintf("%.0f", v)
 	case v >= 10:
 		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+// ratioText has no number where a peer has nothing to compare with.
+func ratioText(v float64) string {
+	if v == 0 {
+		return "–"
 	}
 	return fmt.Sprintf("%.2f", v)
 }

@@ -41,7 +41,7 @@ const (
 	// blindWaits is how many waits of at most blindMS the loop makes unseen by the runtime before one
 	// that it sees. A wait that the runtime sees costs, under load, 40 % more CPU: its monitor wakes
 	// every 20 µs and hands the processor away. One that it does not see holds up the collector.
-	blindWaits, blindMS = 3, 1
+	blindWaits, blindMS = 1, 10
 	never               = time.Duration(math.MaxInt64)
 )
 
