@@ -116,10 +116,10 @@ func (w *weir) burst(clients int) crowd {
 	if c := (crowd{after.served - before.served, after.refused - before.refused}); c != got {
 		w.t.Errorf("weir counted %+v, the clients %+v", c, got)
 	}
-	full := w.b.Counters("f").Of(frontend.BackendsFull)
-	if n := w.log.count(`"outcome":"backends full","code":"PQ"`); uint64(n) != full {
-		w.t.Errorf("%d lines tell of full backends, want %d", n, full)
-	}
+	full := int(w.b.Counters("f").Of(frontend.BackendsFull))
+	eventually(w.t, "a line for each session that found the backends full", func() bool { // counted before it is logged
+		return w.log.count(`"outcome":"backends full","code":"PQ"`) == full
+	})
 	return got
 }
 
