@@ -20,6 +20,7 @@ import (
 	"syscall"
 	"testing"
 
+	"weir/balancer/load"
 	"weir/config"
 )
 
@@ -83,9 +84,9 @@ func TestReadmeBlocksAreKnown(t *testing.T) {
 		"sh": {
 			"demo", "suite", "build", "benchmark", "check of config/testdata/bad/eight.toml",
 			"tour socat, waits for 8080 9090 7070", "tour socat", "end of tour socat",
-			"tour echo, waits for 8080 9090 7070", "tour echo", "end of tour echo",
+			"tour echo, waits for 8080 9090 7070", "tour echo", "end of tour echo", "load",
 		},
-		"toml": {"core of examples/two-echo.toml", "every key with its default"},
+		"toml": {"core of examples/two-echo.toml", "every key with its default", "phases"},
 		"text": {"output of tour socat", "output of tour echo", "output of check, in part"},
 	}
 	for _, b := range blocks(t) {
@@ -97,7 +98,7 @@ func TestReadmeBlocksAreKnown(t *testing.T) {
 
 func TestReadmeTOMLIsAccepted(t *testing.T) {
 	for _, b := range blocks(t) {
-		if b.language != "toml" {
+		if b.language != "toml" || b.test == "phases" {
 			continue
 		}
 		if _, err := config.Parse(fmt.Sprintf("README.md, block at line %d", b.line), []byte(b.text)); err != nil {
@@ -175,6 +176,25 @@ forward_to = "127.0.0.1:9090"
 		if line != "\n" && !strings.HasPrefix(line, "#") {
 			t.Errorf("examples/two-echo.toml has more than that: %s", line)
 		}
+	}
+}
+
+// The commands are run as they stand, but for the address: the server may be anywhere.
+func TestReadmeLoad(t *testing.T) {
+	_, address := echoServer(t, "127.0.0.1:0", "")
+	for line := range strings.Lines(named(t, "load")[0].text) {
+		args := strings.Fields(strings.ReplaceAll(line, "127.0.0.1:7070", address))
+		if r := weir(t, ".", args[1:]...); r.code != 0 {
+			t.Errorf("%s: exit code %d, want 0\n%s%s", line, r.code, r.stdout, r.stderr)
+		}
+	}
+}
+
+func TestReadmePhases(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "phases.toml")
+	write(t, file, named(t, "phases")[0].text)
+	if _, _, err := load.LoadPhases(file); err != nil {
+		t.Error(err)
 	}
 }
 

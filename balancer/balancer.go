@@ -146,7 +146,7 @@ func (b *Balancer) Run(stop, now context.Context) error {
 		p.watch(watching, &watchers)
 	}
 	<-stop.Done()
-	b.log.Info().Dur("grace", b.shutdown.Grace.Std()).Dur("drain", b.shutdown.Drain.Std()).Msg("stopping")
+	b.log.Info().Stringer("grace", b.shutdown.Grace).Stringer("drain", b.shutdown.Drain).Msg("stopping")
 	sleep(now, b.shutdown.Grace.Std())
 	endAccepting()
 	err := serving.Wait()

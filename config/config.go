@@ -78,6 +78,8 @@ type Keepalive struct {
 	// Interval is the time between questions. Whole seconds, 1s to 32767s. Default 10s.
 	Interval Duration `toml:"interval"`
 	// Count is how many questions go unanswered before the connection is dead. 1 to 127. Default 6.
+	// Where user_timeout is set Linux goes by that instead: the connection is dead with the first
+	// question that finds the peer silent for so long (tcp_keepalive_timer).
 	Count int `toml:"count"`
 }
 

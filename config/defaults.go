@@ -14,8 +14,9 @@ const (
 	defaultRetries          = 2       // three backends tried before a client sees a failure
 	defaultOnNoBackend      = "close" // a clean end; clients treat a reset as a fault of the network
 
-	// 60s + 6 × 10s finds a dead peer in two minutes, well before NAT tables and cloud load
-	// balancers (350 s and up) forget the connection; the kernel's own default takes 2 h 11 min.
+	// 60s + 6 × 10s finds a dead peer in two minutes, or with user_timeout in 70s: well before NAT
+	// tables and cloud load balancers (350 s and up) forget the connection. The kernel's own default
+	// takes 2 h 11 min.
 	defaultKeepaliveIdle     = Duration(60 * time.Second)
 	defaultKeepaliveInterval = Duration(10 * time.Second)
 	defaultKeepaliveCount    = 6

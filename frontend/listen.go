@@ -37,6 +37,10 @@ func (c *Copy) listen(ctx context.Context, b Bind) (net.Listener, error) {
 
 // ListenError says where the frontend could not listen.
 func (f *Frontend) ListenError(b Bind, err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "listen" { // it would name the address once more
+		err = op.Err
+	}
 	return fmt.Errorf("frontend %s: listen on %s: %w", f.Options.Name, b.Address, err)
 }
 

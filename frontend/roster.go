@@ -16,7 +16,7 @@ type entry struct {
 	prev, next *copySession
 	endsAt     time.Time // zero: never
 	moved      int64     // bytes relayed at the last change that a sweep saw
-	acked      uint64    // bytes acknowledged when half of the limit had passed in silence
+	acked      uint64    // bytes acknowledged at the last sweep in silence
 	quietSince time.Time
 	checked    bool // acked is known
 	halfClosed bool

@@ -59,23 +59,15 @@ func (s *copySession) silentFor(limit time.Duration, now time.Time) bool {
 		s.moved, s.quietSince, s.checked = moved, now, false
 		return false
 	}
-	quiet := now.Sub(s.quietSince)
-	if quiet >= limit {
-		return !s.stillAcknowledged(now)
-	}
-	if quiet >= limit/2 && !s.checked {
-		s.acked, s.checked = s.pair.Load().Acknowledged(), true
-	}
-	return false
-}
-
-// stillAcknowledged finds a slow reader: no byte has entered a socket for long, but those that wait in
-// one have gone on. It then counts as active just now.
-func (s *copySession) stillAcknowledged(now time.Time) bool {
-	acked := s.pair.Load().Acknowledged()
-	if !s.checked || acked == s.acked {
+	if now.Sub(s.quietSince) < limit/4 {
 		return false
 	}
-	s.quietSince, s.checked = now, false
-	return true
+	// A slow reader, for whom bytes still wait in a socket's buffer, is not silent as long as it
+	// acknowledges some.
+	acked := s.pair.Load().Acknowledged()
+	if s.checked && acked != s.acked {
+		s.quietSince = now
+	}
+	s.acked, s.checked = acked, true
+	return now.Sub(s.quietSince) >= limit
 }

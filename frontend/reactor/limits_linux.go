@@ -8,9 +8,12 @@ import (
 	"weir/frontend"
 )
 
-// touch starts the session's silence anew. Each limit has two halves: see silence.
+// looks is how often within a limit of silence it is looked at what the peers acknowledge.
+const looks = 4
+
+// touch starts the session's silence anew.
 func (s *session) touch() {
-	s.silent = false
+	s.silent = 0
 	s.armQuiet()
 }
 
@@ -20,9 +23,9 @@ func (s *session) armQuiet() {
 	case limit == 0:
 		s.quiet.Stop()
 	case half:
-		s.port.half.Arm(&s.quiet, s, limit/2)
+		s.port.half.Arm(&s.quiet, s, limit/looks)
 	default:
-		s.port.quiet.Arm(&s.quiet, s, limit/2)
+		s.port.quiet.Arm(&s.quiet, s, limit/looks)
 	}
 }
 
@@ -35,24 +38,24 @@ func (s *session) silenceLimit() (limit time.Duration, half bool) {
 	return limit, false
 }
 
-// silence ends a session in which no byte has moved for as long as it may. At half of that it notes
-// what the peers have acknowledged: a slow reader, for whom bytes still wait in a socket's buffer, is
-// not silent.
+// silence ends a session in which no byte has moved for as long as it may. A slow reader, for whom bytes
+// still wait in a socket's buffer, is not silent as long as it acknowledges some.
 func (s *session) silence() {
 	acked := acknowledged(s.client.fd) + acknowledged(s.server.fd)
-	switch {
-	case !s.silent:
-		s.silent, s.acked = true, acked
-		s.armQuiet()
-	case acked != s.acked:
-		s.touch()
-	default:
-		why := frontend.IdleTimeout
-		if _, half := s.silenceLimit(); half {
-			why = frontend.HalfCloseTimeout
-		}
-		s.cut(why)
+	if s.silent > 0 && acked != s.acked {
+		s.silent = 0
 	}
+	s.silent++
+	s.acked = acked
+	if s.silent < looks {
+		s.armQuiet()
+		return
+	}
+	why := frontend.IdleTimeout
+	if _, half := s.silenceLimit(); half {
+		why = frontend.HalfCloseTimeout
+	}
+	s.cut(why)
 }
 
 // acknowledged returns how many bytes the peer of a TCP socket has acknowledged, 0 for any other.

@@ -49,11 +49,11 @@ type live struct {
 
 	*attempt          // nil once there is a backend
 	failure  *failure // the first; nil while all is well
-	acked    uint64   // at half of the limit of silence
+	acked    uint64   // when the silence was last looked at
 	state    state
-	silent   bool // for half of that limit
-	settled  bool // the backend's socket has its late options
-	unix     bool // the backend's socket is not TCP
+	silent   uint8 // so many parts of its limit
+	settled  bool  // the backend's socket has its late options
+	unix     bool  // the backend's socket is not TCP
 
 	quiet, life, misc loop.Timer // misc: connect, retry, settle, or close
 	prev, next        *session   // in the port

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command benchmark compares weir with HAProxy and nginx at the same work: see scripts/bench, which
 // runs it.
 package main
