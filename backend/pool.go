@@ -172,13 +172,17 @@ func (p *Pool) pick(r *Request) *Backend {
 	return p.backup.pick(r)
 }
 
+// pickAgain begins a new round for a session that has been everywhere: not with the backend that failed
+// it last, if another one serves.
 func (p *Pool) pickAgain(r *Request) *Backend {
+	r.startOver()
+	if b := p.serving.pick(r); b != nil {
+		return b
+	}
 	last := r.tried
 	r.tried = nil
-	b := p.pick(r)
-	r.tried = last
-	r.startOver()
-	return b
+	defer func() { r.tried = last }()
+	return p.pick(r)
 }
 
 func (p *Pool) why() error {

@@ -42,7 +42,7 @@ func TestAcquire(t *testing.T) {
 			[]string{"a", "b", "c", "d", "e", "f"}, "g g", false},
 		{"one excluded twice", []string{"a", "b"}, []string{"a", "a"}, "b b", false},
 		{"again, when there is no other", []string{"a"}, []string{"a"}, "a a", true},
-		{"again, when all were tried", []string{"a", "b"}, []string{"a", "b"}, "a b a", true},
+		{"again, when all were tried, but not the last", []string{"a", "b"}, []string{"a", "b"}, "a a a", true},
 		{"again, rather than one that is down", []string{"a", "b down"}, []string{"a"}, "a a", true},
 		{"nobody with weight 0", []string{"a", "b weight=0", "c"}, nil, "a c a c", false},
 		{"only weight 0", []string{"a weight=0"}, nil, ErrNoBackend.Error(), false},
@@ -139,6 +139,28 @@ func TestAcquireGoesRound(t *testing.T) {
 			l.Failed(FailureRefused)
 		}
 		want(t, c.strategy, strings.Join(got, " "), c.want)
+	}
+}
+
+// With two backends that means in turns, whatever the strategy likes best.
+func TestAcquireInTurnsWhenBothFail(t *testing.T) {
+	for _, strategy := range strategies {
+		s := set(t, PoolOptions{Strategy: strategy}, "a", "b")
+		r := s.request()
+		last := ""
+		for range 8 {
+			l, _, err := s.Acquire(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			name := l.Backend().Name()
+			if name == last {
+				t.Errorf("%s: %s is tried twice in a row, want the other one", strategy, name)
+			}
+			last = name
+			r.Exclude(l.Backend())
+			l.Failed(FailureRefused)
+		}
 	}
 }
 
