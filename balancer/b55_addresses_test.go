@@ -256,3 +256,24 @@ func TestB55LinkKept(t *testing.T) {
 		}
 	})
 }
+
+// A name is resolved when it is dialled, and each of its addresses is tried within one attempt.
+func TestNamedBackend(t *testing.T) {
+	everyEngine(t, func(t *testing.T, engine string) {
+		s := newServer(t) // on IPv4 alone, where localhost may be [::1] first
+		_, port, _ := net.SplitHostPort(s.addr())
+		w := startWeir(t, engine, "", to("localhost:"+port)+noProbes)
+		for range 3 {
+			client := w.dial()
+			server := s.accept()
+			send(t, client, "hello")
+			expect(t, server, "hello")
+			client.CloseWrite()
+			server.Close()
+			expectEnd(t, client)
+			if end := w.wantEnd(frontend.Normal, "--"); end.Tries != 1 {
+				t.Errorf("%d tries, want 1", end.Tries)
+			}
+		}
+	})
+}

@@ -327,6 +327,9 @@ func (s *session) connected() {
 	s.attempt = nil
 	s.state, s.server.writable = relaying, true
 	s.port.settle.Arm(&s.misc, s, settleAfter)
+	if s.server.hup { // an urgent byte may have come with the handshake
+		s.settleIn()
+	}
 	s.touch()
 	s.up.pump()
 	if s.state != relaying {

@@ -63,6 +63,7 @@ type Loop struct {
 
 	mu      sync.Mutex
 	posted  []func()
+	closed  bool
 	running []func() // the list that posted is swapped with
 	stopped bool
 }
@@ -86,8 +87,11 @@ func New() (*Loop, error) {
 	return l, nil
 }
 
-// Close closes what New opened, once Run has returned.
+// Close closes what New opened, once Run has returned. What is posted later is dropped.
 func (l *Loop) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
 	unix.Close(l.ep)
 	unix.Close(l.wake)
 }
@@ -114,13 +118,16 @@ func (l *Loop) Stop() { l.stopped = true }
 // Now returns the time at which this turn began.
 func (l *Loop) Now() time.Time { return l.start.Add(l.now) }
 
-// Post has f run by the loop soon. It may be called from any goroutine, and never blocks.
+// Post has f run by the loop soon, or never if the loop stops before. It may be called from any
+// goroutine, at any time, and never blocks.
 func (l *Loop) Post(f func()) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed { // and the descriptor may be somebody else's by now
+		return
+	}
 	l.posted = append(l.posted, f)
-	first := len(l.posted) == 1
-	l.mu.Unlock()
-	if first {
+	if len(l.posted) == 1 {
 		unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}
 }

@@ -211,6 +211,31 @@ func TestIdleLoopSleeps(t *testing.T) {
 	}
 }
 
+// A name may be resolved after the loop has gone: its descriptor's number then is another's.
+func TestPostAfterCloseIsDropped(t *testing.T) {
+	l, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wake := l.wake
+	l.Close()
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if fd != wake {
+		if err := unix.Dup3(fd, wake, unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(wake)
+	}
+	l.Post(func() { t.Error("run after the end") })
+	if n, err := unix.Read(wake, make([]byte, 8)); err != unix.EAGAIN {
+		t.Errorf("read %d bytes and %v from the number's next owner, want nothing", n, err)
+	}
+}
+
 func TestAgainLetsOthersGoFirst(t *testing.T) {
 	l := running(t)
 	n := 0
