@@ -59,7 +59,13 @@ func startWeir(t *testing.T, engine, frontendKeys, tables string) *weir {
 	return startWeirFile(t, "[frontend]\nname = \"f\"\nengine = \""+engine+"\"\n"+frontendKeys+"\n"+tables+"\n")
 }
 
-func startWeirFile(t *testing.T, file string) (w *weir) {
+func startWeirFile(t *testing.T, file string) *weir {
+	t.Helper()
+	book := newLogbook()
+	return startWeirLogging(t, file, book, zerolog.New(book).Level(zerolog.DebugLevel))
+}
+
+func startWeirLogging(t *testing.T, file string, book *logbook, log zerolog.Logger) (w *weir) {
 	t.Helper()
 	before := openDescriptors()
 	t.Cleanup(func() {
@@ -71,8 +77,8 @@ func startWeirFile(t *testing.T, file string) (w *weir) {
 	if err != nil {
 		t.Fatalf("configuration:\n%s\n%v", file, err)
 	}
-	w = &weir{t: t, log: newLogbook(), done: make(chan error, 1)}
-	w.b, err = balancer.New(t.Context(), cfg, zerolog.New(w.log).Level(zerolog.DebugLevel))
+	w = &weir{t: t, log: book, done: make(chan error, 1)}
+	w.b, err = balancer.New(t.Context(), cfg, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -399,22 +405,8 @@ func openDescriptors() int {
 // startWeirTo is startWeir with a log of the test's own: w.log stays empty unless it writes there.
 func startWeirTo(t *testing.T, engine, frontendKeys, tables string, book *logbook, log zerolog.Logger) *weir {
 	t.Helper()
-	before := openDescriptors()
-	cfg, err := config.Parse("test.toml", []byte("[frontend]\nname = \"f\"\nengine = \""+engine+"\"\n"+frontendKeys+"\n"+tables+"\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &weir{t: t, log: book, done: make(chan error, 1)}
-	if w.b, err = balancer.New(t.Context(), cfg, log); err != nil {
-		t.Fatal(err)
-	}
-	w.addr = w.b.Addrs("f")[0].String()
-	stop, endStop := context.WithCancel(context.Background())
-	kill, endKill := context.WithCancel(context.Background())
-	w.stop, w.kill = endStop, endKill
-	go func() { w.done <- w.b.Run(stop, kill) }()
-	t.Cleanup(func() { w.settle(before) })
-	return w
+	file := "[frontend]\nname = \"f\"\nengine = \"" + engine + "\"\n" + frontendKeys + "\n" + tables + "\n"
+	return startWeirLogging(t, file, book, log)
 }
 
 // The runtime's poller keeps descriptors from its first use on. That is before any are counted.
