@@ -30,6 +30,7 @@ func (s *session) finished(d *stream) {
 		return
 	}
 	loop.ShutdownWrite(int(d.to.fd))
+	d.told = true
 	s.touch()
 }
 
@@ -176,9 +177,8 @@ func (s *session) finish() {
 	defer s.port.retire(s)
 	s.up.drop()
 	s.down.drop()
-	s.closeSide(&s.server)
+	s.closeSides()
 	s.Release()
-	s.closeSide(&s.client)
 	s.quiet.Stop()
 	s.life.Stop()
 	s.misc.Stop()
@@ -198,6 +198,20 @@ func (p *port) retire(s *session) {
 	p.leave(s)
 	p.GiveSlot()
 	p.putSession(s)
+}
+
+// closeSides closes the sockets that are still open.
+func (s *session) closeSides() {
+	client, server := &s.client, &s.server
+	if s.rest() || client.fd < 0 || server.fd < 0 {
+		s.closeSide(client)
+		s.closeSide(server)
+		return
+	}
+	s.port.Forget(client.key)
+	s.port.Forget(server.key)
+	loop.CloseBoth(int(server.fd), int(client.fd))
+	client.fd, server.fd = -1, -1
 }
 
 func (s *session) closeSide(d *side) {

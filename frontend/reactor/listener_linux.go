@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// acceptBatch is how many clients, at most, one event of a listener brings in before the others' turn.
-	acceptBatch = 16
+	// A listener brings in at most 1<<mostCrowd clients before the others' turn.
+	mostCrowd = 4
 	// First and longest pause of a listener that the kernel gives no connection.
 	firstPause, longestPause = 5 * time.Millisecond, time.Second
 )
@@ -26,8 +26,9 @@ type listener struct {
 	fd    int      // owned
 	key   loop.Key // 0: not registered (the loop's first key is its own)
 	bind  frontend.Bind
-	owner bool // of the path of a unix socket
-	batch int
+	owner bool   // of the path of a unix socket
+	crowd int    // turns in a row in which somebody waited
+	turn  uint64 // the last of them
 	pause time.Duration
 	timer loop.Timer
 	sa    unix.RawSockaddrAny
@@ -250,13 +251,17 @@ func (p *port) acceptAll() {
 	}
 }
 
-// Ready takes in clients: one, and twice as many each time as long as there are so many. To ask until
-// there are none would cost a quiet listener a second system call for each client.
+// Ready takes in clients: one a turn at first, for to ask until there are none would cost a quiet listener
+// a second system call for each client; and twice as many each turn once there is a crowd.
 func (l *listener) Ready(uint32) {
-	l.batch = min(max(2*l.batch, 1), acceptBatch)
-	for range l.batch {
+	turn := l.port.Turn()
+	if l.crowd++; turn != l.turn+1 {
+		l.crowd = 0
+	}
+	l.turn = turn
+	for range 1 << min(max(0, l.crowd-1), mostCrowd) {
 		if !l.accept() {
-			l.batch = 0
+			l.crowd = 0
 			return
 		}
 	}
@@ -266,6 +271,7 @@ func (l *listener) Ready(uint32) {
 func (l *listener) accept() bool {
 	p := l.port
 	if !p.TakeSlot(l.wake) {
+		p.closeResting() // descriptors are short
 		l.listenFor(0)
 		return false
 	}

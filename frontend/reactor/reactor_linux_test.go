@@ -112,9 +112,16 @@ func (r *raw) wait(t testing.TB, fd int) {
 	}
 }
 
-// session opens one connection through weir, sends a request and an answer, and closes it.
+// session opens one connection through weir, sends a request and an answer, and closes it: the client
+// first, then the backend.
 func (r *raw) session(t testing.TB, weir []byte) {
-	client, _ := loop.Socket(unix.AF_INET)
+	client, server := r.exchange(t, weir)
+	r.closeInTurn(t, client, server)
+}
+
+// exchange opens one connection through weir and sends a request and an answer.
+func (r *raw) exchange(t testing.TB, weir []byte) (client, server int) {
+	client, _ = loop.Socket(unix.AF_INET)
 	loop.Connect(client, weir)
 	r.wait(t, r.fd)
 	server, errno := loop.Accept(r.fd, &r.sa)
@@ -130,12 +137,17 @@ func (r *raw) session(t testing.TB, weir []byte) {
 			t.Fatalf("read %d bytes: %v", n, errno)
 		}
 	}
-	loop.Close(client)
-	r.wait(t, server)
-	if n, errno := loop.Recv(server, r.buf[:]); n != 0 || errno != 0 {
+	return client, server
+}
+
+// closeInTurn closes one end, and the other once it has heard of that.
+func (r *raw) closeInTurn(t testing.TB, first, second int) {
+	loop.Close(first)
+	r.wait(t, second)
+	if n, errno := loop.Recv(second, r.buf[:]); n != 0 || errno != 0 {
 		t.Fatalf("read %d bytes and %v, want the end", n, errno)
 	}
-	loop.Close(server)
+	loop.Close(second)
 }
 
 // In the steady state a session allocates nothing.

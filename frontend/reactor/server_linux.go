@@ -31,11 +31,13 @@ type port struct {
 	*core
 	listeners []*listener
 	sessions  *session // the first of a list
+	resting   []*resting
+	roused    []*resting // to be used again
 
 	// One queue for each length of time, so that arming is at the end.
-	quiet, half, connect, settle, look, refusal, linger *loop.Queue
-	retry                                               [retryQueues]*loop.Queue
-	life                                                [lifeQueues]*loop.Queue
+	quiet, half, connect, settle, look, refusal, linger, rest *loop.Queue
+	retry                                                     [retryQueues]*loop.Queue
+	life                                                      [lifeQueues]*loop.Queue
 }
 
 const (
@@ -72,7 +74,7 @@ func newPort(s *Server, c *core) *port {
 }
 
 func (p *port) queues() []**loop.Queue {
-	all := []**loop.Queue{&p.quiet, &p.half, &p.connect, &p.settle, &p.look, &p.refusal, &p.linger}
+	all := []**loop.Queue{&p.quiet, &p.half, &p.connect, &p.settle, &p.look, &p.refusal, &p.linger, &p.rest}
 	for i := range p.retry {
 		all = append(all, &p.retry[i])
 	}
@@ -127,6 +129,7 @@ func (s *Server) Drain(ctx context.Context) {
 		<-idle
 	}
 	s.reactor.each(context.Background(), func(i int, c *core) {
+		s.ports[i].closeResting()
 		for _, q := range s.ports[i].queues() {
 			c.DropQueue(*q)
 		}

@@ -54,6 +54,8 @@ type live struct {
 	silent   uint8 // so many parts of its limit
 	settled  bool  // the backend's socket has its late options
 	unix     bool  // the backend's socket is not TCP
+	bound    bool  // it has a source address
+	family   uint8 // of it
 
 	quiet, life, misc loop.Timer // misc: connect, retry, settle, or close
 	prev, next        *session   // in the port
@@ -90,6 +92,7 @@ type side struct {
 	fin      bool // the end has arrived
 	drained  bool // and all before it was read
 	hup      bool // a reset or an urgent byte has: a short read may not be all there is
+	err      bool // an error was told of
 }
 
 // start makes an accepted client a session. The slot it has is given back at its end.
@@ -209,29 +212,58 @@ func (s *session) connectTo(b *backend.Backend) {
 	}
 }
 
-// open makes the socket towards the backend and begins to connect it.
+// open makes a socket towards the backend, or takes one that rests, and begins to connect it.
 func (s *session) open() loop.Errno {
-	fd, errno := loop.Socket(family(s.target))
+	s.family = uint8(family(s.target))
+	s.unix, s.bound, s.settled = s.family == unix.AF_UNIX, len(s.sources) > 0, false
+	if !s.unix && !s.bound {
+		if r := s.port.rouse(int(s.family)); r != nil {
+			return s.reopen(r)
+		}
+	}
+	fd, errno := loop.Socket(int(s.family))
+	if errno == unix.EMFILE && len(s.port.resting) > 0 {
+		s.port.closeResting()
+		fd, errno = loop.Socket(int(s.family))
+	}
 	if errno != 0 {
 		return errno
 	}
 	s.server = side{session: s, fd: int32(fd)}
-	if s.unix = family(s.target) == unix.AF_UNIX; !s.unix {
+	if errno := s.connect(); errno != 0 {
+		return errno
+	}
+	s.server.key, errno = s.port.Add(fd, events, &s.server)
+	return errno
+}
+
+// reopen connects a socket that has rested, and is registered.
+func (s *session) reopen(r *resting) loop.Errno {
+	s.server = side{session: s, fd: int32(r.fd), key: r.key}
+	s.settled = r.settled
+	s.port.Hand(r.key, &s.server)
+	s.port.putResting(r)
+	return s.connect()
+}
+
+// connect begins to connect the socket towards the backend.
+func (s *session) connect() loop.Errno {
+	fd := int(s.server.fd)
+	if !s.unix {
 		for i := range s.port.early {
 			o := &s.port.early[i]
 			loop.SetInt(fd, o.Level, o.Name, int32(o.Value))
 		}
 	}
-	if len(s.sources) > 0 {
+	if s.bound {
 		if errno := loop.Bind(fd, inetSockaddr(netip.AddrPortFrom(s.sources[0], 0))); errno != 0 {
 			return errno
 		}
 	}
-	if errno := loop.Connect(fd, s.target); errno != 0 && errno != unix.EINPROGRESS {
+	if errno := loop.Connect(fd, s.target); errno != unix.EINPROGRESS {
 		return errno
 	}
-	s.server.key, errno = s.port.Add(fd, events, &s.server)
-	return errno
+	return 0
 }
 
 func targetAddr(sockaddr []byte) netip.Addr {
@@ -273,6 +305,7 @@ func (d *side) Ready(ev uint32) {
 	d.writable = d.writable || ev&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0
 	d.hup = d.hup || ev&(unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLPRI) != 0
 	d.fin = d.fin || ev&unix.EPOLLRDHUP != 0
+	d.err = d.err || ev&unix.EPOLLERR != 0
 	if ev&unix.EPOLLPRI != 0 && !s.settled {
 		s.settleIn() // before the urgent byte is read
 	}
@@ -326,8 +359,10 @@ func (s *session) connected() {
 	s.port.putAttempt(s.attempt)
 	s.attempt = nil
 	s.state, s.server.writable = relaying, true
-	s.port.settle.Arm(&s.misc, s, settleAfter)
-	if s.server.hup { // an urgent byte may have come with the handshake
+	if !s.settled {
+		s.port.settle.Arm(&s.misc, s, settleAfter)
+	}
+	if s.server.hup && !s.settled { // an urgent byte may have come with the handshake
 		s.settleIn()
 	}
 	s.touch()

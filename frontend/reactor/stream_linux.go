@@ -26,7 +26,8 @@ type stream struct {
 	full     int8    // full buffers in a row
 	repeated bool    // more than one message was sent
 	bulk     bool    // use splice(2)
-	eof      bool    // from has ended, and to was told
+	eof      bool    // from has ended, and to was told, or will be by closing it
+	told     bool
 }
 
 // errno16 is a loop.Errno in a quarter of the room.

@@ -58,6 +58,7 @@ type Loop struct {
 
 	start   time.Time
 	now     time.Duration // since start
+	turn    uint64
 	timers  []*Queue
 	nextDue time.Duration // no timer is due before
 
@@ -104,6 +105,7 @@ func (l *Loop) Run() {
 	for !l.stopped {
 		n := l.wait()
 		l.now = time.Since(l.start)
+		l.turn++
 		for i := range l.events[:n] {
 			l.dispatch(&l.events[i])
 		}
@@ -117,6 +119,9 @@ func (l *Loop) Stop() { l.stopped = true }
 
 // Now returns the time at which this turn began.
 func (l *Loop) Now() time.Time { return l.start.Add(l.now) }
+
+// Turn returns the number of this turn: each handles what one look at the kernel has brought.
+func (l *Loop) Turn() uint64 { return l.turn }
 
 // Post has f run by the loop soon, or never if the loop stops before. It may be called from any
 // goroutine, at any time, and never blocks.
@@ -148,6 +153,13 @@ func (l *Loop) Add(fd int, events uint32, h Handler) (Key, Errno) {
 // Change asks for other events of a registered descriptor.
 func (l *Loop) Change(fd int, key Key, events uint32) Errno {
 	return control(l.ep, unix.EPOLL_CTL_MOD, fd, event(events, key))
+}
+
+// Hand gives a registration to another handler.
+func (l *Loop) Hand(key Key, h Handler) {
+	if p := &l.places[uint32(key)]; p.generation == uint32(key>>32) {
+		p.handler = h
+	}
 }
 
 // Remove ends the registration of a descriptor that other descriptors share their file with: closing it
