@@ -137,9 +137,7 @@ func (s *stage) step(name, word string) {
 
 // forceLease returns a lease as if it had been given before all that happened since.
 func (s *stage) forceLease(name string) Lease {
-	b := s.named(name)
-	b.active++
-	return Lease{pool: s.Pool, backend: b}
+	return s.grant(s.named(name), s.request(), s.now)
 }
 
 // The order of ejection is that of return, also for one that the probes brought back in between.

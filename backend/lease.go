@@ -11,6 +11,7 @@ const failureLatency = time.Second
 type Lease struct {
 	pool    *Pool
 	backend *Backend
+	flow    *flow
 }
 
 // Backend returns the backend of the lease, or nil once it is released.
@@ -21,11 +22,15 @@ func (l *Lease) Release() {
 	if l.pool == nil {
 		return
 	}
-	p, b := l.pool, l.backend
-	*l = Lease{}
+	p := l.pool
 	p.mu.Lock()
 	defer p.unlock()
-	b.active--
+	p.release(l)
+}
+
+// release is Release with the lock held.
+func (p *Pool) release(l *Lease) {
+	b := p.giveBack(l)
 	var now time.Duration
 	if b.rampFrom > 0 { // only then does the time matter
 		now = p.Since()
@@ -48,12 +53,11 @@ func (l *Lease) Connected(took time.Duration) {
 // Failed reports that the connection could not be opened and gives the slot back. What the backend is
 // not to blame for (see [Failure]) is counted, but never ejects it.
 func (l *Lease) Failed(f Failure) {
-	p, b := l.pool, l.backend
-	*l = Lease{}
+	p := l.pool
 	now := p.Since()
 	p.mu.Lock()
 	defer p.unlock()
-	b.active--
+	b := p.giveBack(l)
 	b.totals.Failed[f]++
 	if f.blamesBackend() {
 		if b.tier.observer != nil { // a refusal comes fast, which is no virtue

@@ -14,6 +14,10 @@ type PoolOptions struct {
 	// Strategy is a name that strategy.New knows.
 	Strategy string
 	Backends []Options
+	// MaxConnections bounds the sessions of all backends together. 0: no limit but theirs.
+	MaxConnections int
+	// Queue is where sessions wait for a backend.
+	Queue QueueOptions
 	// SlowStart is the time in which a backend that came back grows to its whole weight. 0: at once.
 	SlowStart time.Duration
 	// Passive is how failures to connect count.
@@ -64,8 +68,13 @@ type Pool struct {
 	total   int // backends that the file wants to serve
 	serving *tier
 	backup  *tier
+	max     int // 0: none
+	active  int
+	queue   queue
+	alarmed bool // see setAlarm
 	unsettled
-	events []Event // to be sent once the lock is free
+	events []Event  // to be sent once the lock is free
+	wakes  []func() // likewise
 }
 
 // NewPool makes a pool of at least one backend.
@@ -82,6 +91,7 @@ func NewPool(o PoolOptions) (*Pool, error) {
 		o.Clock = func() time.Duration { return time.Since(p.start) }
 	}
 	p.opts = o
+	p.max, p.queue = o.MaxConnections, newQueue(o.Queue)
 	return p, p.build()
 }
 
@@ -148,17 +158,52 @@ func (p *Pool) Acquire(r *Request) (l Lease, again bool, err error) {
 	p.mu.Lock()
 	defer p.unlock()
 	p.settle(r.Now)
-	b := p.pick(r)
-	if b == nil && len(r.tried) > 0 {
-		b, again = p.pickAgain(r), true
+	return p.acquire(r)
+}
+
+// acquire takes what is free, which nobody who waits can have: see serve.
+func (p *Pool) acquire(r *Request) (l Lease, again bool, err error) {
+	p.serve() // time may have brought a backend back
+	if p.full() || p.class(r).full() {
+		return Lease{}, false, p.why()
 	}
+	b, again := p.choose(r)
 	if b == nil {
 		return Lease{}, false, p.why()
 	}
+	return p.grant(b, r, r.Now), again, nil
+}
+
+func (p *Pool) full() bool { return p.max > 0 && p.active >= p.max }
+
+// grant gives r a slot of b, which has one.
+func (p *Pool) grant(b *Backend, r *Request, now time.Duration) Lease {
+	f := p.class(r).flow(r.key)
+	f.begin()
+	p.active++
 	b.active++
 	b.totals.Sessions++
-	b.tier.tell(b, r.Now, p.opts.SlowStart)
-	return Lease{pool: p, backend: b}, again, nil
+	b.tier.tell(b, now, p.opts.SlowStart)
+	return Lease{pool: p, backend: b, flow: f}
+}
+
+// giveBack is the opposite of grant, but for telling the strategy.
+func (p *Pool) giveBack(l *Lease) *Backend {
+	b := l.backend
+	l.flow.end()
+	p.active--
+	b.active--
+	*l = Lease{}
+	return b
+}
+
+// choose picks a backend, one that the session has been to before if nothing else is there.
+func (p *Pool) choose(r *Request) (b *Backend, again bool) {
+	b = p.pick(r)
+	if b == nil && len(r.tried) > 0 {
+		return p.pickAgain(r), true
+	}
+	return b, false
 }
 
 // pick asks those that serve, and the backups when none of those is left to try.
@@ -194,11 +239,21 @@ func (p *Pool) why() error {
 
 func (p *Pool) usable() int { return p.serving.usable + p.backup.usable }
 
-// unlock frees the lock and then tells of what changed while it was held: whoever is told may be slow.
+// unlock lets those who wait have what became free, frees the lock, and then tells of what changed while
+// it was held: whoever is told may be slow.
 func (p *Pool) unlock() {
+	p.serve()
+	p.setAlarm()
 	events := p.events
 	p.events = nil
+	var few [8]func() // spares an allocation
+	wakes := append(few[:0], p.wakes...)
+	clear(p.wakes)
+	p.wakes = p.wakes[:0]
 	p.mu.Unlock()
+	for _, wake := range wakes {
+		wake()
+	}
 	if p.opts.Notify == nil {
 		return
 	}

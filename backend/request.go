@@ -10,7 +10,10 @@ import (
 type Request struct {
 	// Now is the time since the pool's start, from [Pool.Since].
 	Now time.Duration
+	// Class is the client's, from 0 in the order of QueueOptions.Classes. One too high is the last.
+	Class int
 
+	seq   uint64 // of its first wait; 0: none yet
 	key   uint64
 	tried []*Backend
 	buf   [4]*Backend // keeps tried from the heap

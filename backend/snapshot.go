@@ -30,3 +30,43 @@ func (p *Pool) Snapshot() []Status {
 	}
 	return list
 }
+
+// QueueStatus is what can be told of a pool's queue, and of its classes, at one moment.
+type QueueStatus struct {
+	// Length is how many sessions wait.
+	Length int
+	// Served counts those that waited and were given a backend, Refused those for which there was no room.
+	Served, Refused uint64
+	// Waited is the time that those served have waited, together.
+	Waited time.Duration
+	// Waits counts those served by how long they waited: WaitBound(i) at most, and longer than the bound
+	// before. The last one has no bound.
+	Waits []uint64
+	// Classes are in the order of QueueOptions.Classes.
+	Classes []ClassStatus
+}
+
+// ClassStatus is one class of clients.
+type ClassStatus struct {
+	Name           string
+	Weight         int
+	Active, Queued int
+}
+
+// WaitBound returns the longest wait that the i-th of QueueStatus.Waits counts: 1 ms, 2 ms, 4 ms, ….
+func WaitBound(i int) time.Duration { return time.Millisecond << i }
+
+// QueueSnapshot returns the state of the queue.
+func (p *Pool) QueueSnapshot() QueueStatus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	q := &p.queue
+	s := QueueStatus{Length: q.length, Refused: q.refused, Waited: q.waited, Waits: append([]uint64(nil), q.waits[:]...)}
+	for _, n := range q.waits {
+		s.Served += n
+	}
+	for _, c := range q.classes {
+		s.Classes = append(s.Classes, ClassStatus{Name: c.name, Weight: c.weight, Active: c.active, Queued: c.queued})
+	}
+	return s
+}

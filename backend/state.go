@@ -38,6 +38,23 @@ func (p *Pool) SetUp(b *Backend, up bool, reason string) {
 	p.forgetRestored()
 }
 
+// SetMaxConnections changes the limit of the whole pool. 0: none. What is above a lower limit stays until
+// it ends.
+func (p *Pool) SetMaxConnections(n int) {
+	p.mu.Lock()
+	defer p.unlock()
+	p.max = n
+}
+
+// SetBackendMax changes the limit of one backend likewise.
+func (p *Pool) SetBackendMax(b *Backend, n int) {
+	now := p.Since()
+	p.mu.Lock()
+	defer p.unlock()
+	b.max = n
+	b.tier.tell(b, now, p.opts.SlowStart)
+}
+
 // change applies set to b and draws every conclusion: counts, the strategy's view, the event.
 func (p *Pool) change(b *Backend, now time.Duration, reason string, set func()) {
 	from := b.state()
@@ -57,6 +74,9 @@ func (p *Pool) change(b *Backend, now time.Duration, reason string, set func()) 
 	p.events = append(p.events, Event{
 		Backend: b, From: from, To: to, Reason: reason, Usable: p.usable(), Total: p.total,
 	})
+	if p.usable() == 0 && !p.queue.opts.Hold {
+		p.sendAway(ErrNoBackend)
+	}
 }
 
 // eject takes b out for a time, unless too much of the pool would then be out.
