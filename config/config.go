@@ -2,14 +2,19 @@
 //
 // It turns TOML into a [Config] in which every default is filled in and every value has been
 // checked, or into [Mistakes]: everything that is wrong with the file at once, each with its
-// position, the key's path and what would be right. It opens no socket, resolves no name and knows
-// no other room of the house; balancer translates what it says into the options of the other rooms.
+// position, the key's path and what would be right. It reads no file but that one and the lists of
+// prefixes it names, opens no socket, resolves no name and knows no other room of the house; balancer
+// translates what it says into the options of the other rooms.
 //
-// Start with the types in this file, then [Load].
+// Start with the types in this file and in admission.go, then [Load].
 package config
 
-// Config is a whole file. Counts without an upper bound below end at 2147483647.
+// Config is a whole file. Counts without an upper bound below end at 2147483647. Fields without a
+// toml tag are no keys: they follow from the ones before them.
 type Config struct {
+	// MaxSessions bounds the sessions of the whole process at one time; further clients wait in the
+	// kernel's accept queues. 0, the default: bounded by file descriptors only.
+	MaxSessions int `toml:"max_sessions"`
 	// Frontends holds one or more frontends: one [frontend] table, or many [[frontend]].
 	Frontends []Frontend `toml:"frontend"`
 	Shutdown  Shutdown   `toml:"shutdown"`
@@ -61,10 +66,41 @@ type Frontend struct {
 	// one has no free port the next is tried. A string, or a list. Empty, the default: the kernel
 	// chooses.
 	SourceAddress []IP `toml:"source_address"`
-	// OnNoBackend is what a client gets when no backend can take it: "close" (FIN), the default, or
-	// "reset" (RST).
+	// MaxConnections bounds the sessions that the pool's backends together have at one time. 0, the
+	// default: no limit but those of the backends.
+	MaxConnections int `toml:"max_connections"`
+	// OnNoBackend is what a client gets while no backend is usable: "refuse", the default, is what
+	// OnRefuse says; "close" (FIN) and "reset" (RST) are that whatever OnRefuse says; "hold" keeps it
+	// in the queue, to be served if a backend returns within Queue.Timeout. "hold" needs a queue.
 	OnNoBackend string `toml:"on_no_backend"`
+	// OnRefuse is what a client gets that no backend will serve: because its turn in the queue did not
+	// come, the queue is full, or nothing is free and there is no queue. "close" (FIN), the default,
+	// "reset" (RST), or "speak": Protocol and RefuseMessage, then close.
+	OnRefuse string `toml:"on_refuse"`
+	// Protocol is what the clients speak: "postgres", "mysql" or "redis". They are told of a refusal in
+	// it. "", the default: RefuseMessage alone is sent. Only with OnRefuse "speak".
+	Protocol string `toml:"protocol"`
+	// RefuseMessage is the text of the protocol's error, one line of at most 511 bytes; without a
+	// Protocol the very bytes to send, at most 1024. "", the default: the protocol's usual text. Only with
+	// OnRefuse "speak".
+	RefuseMessage string `toml:"refuse_message"`
+	// Allow and Deny hold prefixes of client addresses. The longest that contains a client decides, Deny
+	// on a tie. A client in none is let in, unless anything is allowed by name: then it is not. A
+	// string, or a list. Empty, the default: everybody. See [Frontend.Allowed] and [Frontend.Denied].
+	Allow []Prefix `toml:"allow"`
+	Deny  []Prefix `toml:"deny"`
+	// AllowFile and DenyFile are paths of files with more of them, one a line, with # before a comment.
+	// Relative to the directory of the file; Load and Parse make them absolute. "", the default: none.
+	AllowFile string `toml:"allow_file"`
+	DenyFile  string `toml:"deny_file"`
+	// AllowListed and DenyListed are what was in those files. Frontends that name the same file share
+	// the memory: not to be changed.
+	AllowListed, DenyListed []Prefix
 
+	Queue    Queue     `toml:"queue"`
+	Classes  []Class   `toml:"class"`
+	Rate     Rate      `toml:"rate"`
+	Client   Client    `toml:"client"`
 	Backends []Backend `toml:"backend"`
 	Health   Health    `toml:"health"`
 	Passive  Passive   `toml:"passive"`
@@ -96,7 +132,15 @@ type Backend struct {
 	// Backup makes it serve only when no backend without this mark is usable. Default false.
 	Backup bool `toml:"backup"`
 	// MaxConnections bounds the sessions this backend has at one time. 0, the default: no limit.
+	//
+	// The file may say "auto" instead: the limit is learned from how long the backend takes. Then Auto
+	// is set, and MaxConnections is Max, the bound that holds whatever was learned.
 	MaxConnections int `toml:"max_connections"`
+	Auto           bool
+	// Min and Max are the bounds of a learned limit: 1 ≤ Min ≤ Max. Defaults 1 and 1000. Without Auto
+	// the file may not have them, and they mean nothing.
+	Min int `toml:"min"`
+	Max int `toml:"max"`
 	// Disabled keeps it out: no sessions, no probes. Default false.
 	Disabled bool `toml:"disabled"`
 }

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"reflect"
-	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -40,10 +39,16 @@ func (d *decoder) into(n *node, v reflect.Value) {
 		decodeText(d, n, target, parseAddress, addressHint(n))
 	case *IP:
 		decodeText(d, n, target, parseIP, "")
+	case *Prefix:
+		decodeText(d, n, target, parsePrefix, prefixForms)
+	case *Match:
+		decodeText(d, n, target, parseMatch, prefixForms)
 	case *string:
 		decodeText(d, n, target, func(s string) (string, *fault) { return s, nil }, "")
 	case *int:
 		d.integer(n, target)
+	case *float64:
+		d.number(n, target)
 	case *bool:
 		d.boolean(n, target)
 	default:
@@ -72,16 +77,26 @@ func (d *decoder) structure(n *node, v reflect.Value) {
 	}
 	for _, name := range n.names {
 		child := n.fields[name]
-		field, ok := fieldOf(v, name)
-		if !ok {
+		if _, ok := fieldOf(v, name); !ok {
 			d.unknown(child, v)
 			continue
 		}
-		d.into(child, field)
+		d.field(child, v, name)
 		for _, again := range child.again {
-			d.aside(again, field.Type())
+			d.field(again, reflect.New(v.Type()).Elem(), name)
 		}
 	}
+}
+
+func (d *decoder) field(n *node, owner reflect.Value, name string) {
+	field, _ := fieldOf(owner, name)
+	b, ok := owner.Addr().Interface().(*Backend)
+	if ok && name == "max_connections" && n.form == scalar && n.kind == unstable.String {
+		d.nodes[&b.MaxConnections] = n
+		d.auto(n, b)
+		return
+	}
+	d.into(n, field)
 }
 
 // onlyOne takes the first of several tables where the schema has one.
@@ -135,24 +150,6 @@ func addressHint(n *node) string {
 		return didYouMean("127.0.0.1:" + n.text)
 	}
 	return addressForms
-}
-
-func (d *decoder) integer(n *node, target *int) {
-	if n.form != scalar || n.kind != unstable.Integer {
-		hint := ""
-		if _, err := strconv.Atoi(n.text); err == nil {
-			hint = "numbers stand without quotes: did you mean " + n.text + "?"
-		}
-		d.wrongType(n, "an integer", hint)
-		return
-	}
-	// Base 0 reads TOML's 0x, 0o and 0b.
-	value, err := strconv.ParseInt(strings.ReplaceAll(n.text, "_", ""), 0, strconv.IntSize)
-	if err != nil {
-		d.spoil(n, &fault{clean(n.text) + " is out of range", ""})
-		return
-	}
-	*target = int(value)
 }
 
 func (d *decoder) boolean(n *node, target *bool) {

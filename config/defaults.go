@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // The defaults. What is not here is zero: off, unlimited, or the kernel's choice.
 const (
@@ -11,8 +14,9 @@ const (
 	// A database may compute for minutes on a request whose sender has half-closed; a leaked session
 	// is still gone in time.
 	defaultHalfCloseTimeout = Duration(5 * time.Minute)
-	defaultRetries          = 2       // three backends tried before a client sees a failure
-	defaultOnNoBackend      = "close" // a clean end; clients treat a reset as a fault of the network
+	defaultRetries          = 2        // three backends tried before a client sees a failure
+	defaultOnNoBackend      = "refuse" // one way to say no, whatever the reason
+	defaultOnRefuse         = "close"  // a clean end; clients treat a reset as a fault of the network
 
 	// 60s + 6 × 10s finds a dead peer in two minutes, or with user_timeout in 70s: well before NAT
 	// tables and cloud load balancers (350 s and up) forget the connection. The kernel's own default
@@ -24,6 +28,23 @@ const (
 	defaultUserTimeout = Duration(30 * time.Second)
 
 	defaultWeight = 1
+
+	// The least that serves anybody at all, and what a server with a process a connection survives.
+	defaultMin = 1
+	defaultMax = 1000
+
+	// Most clients give up connecting after 10 to 30 s: a slot that comes later finds nobody there.
+	defaultQueueTimeout = Duration(10 * time.Second)
+	defaultFairBy       = "none" // first come, first served; many users may stand behind one address
+	// The clients of most protocols half-close only to leave. Those that send all they have and then
+	// half-close have sent something.
+	defaultLeaveOnEnd = true
+
+	defaultIPv4Prefix = 32 // an address is a client, or a household behind its NAT
+	// RFC 6177: whoever has IPv6 has at least a /64, and could come from another address each time.
+	defaultIPv6Prefix = 64
+	// More clients at one time than nearly any service has, in about 3 MB.
+	defaultClientTable = 65536
 
 	// HAProxy's numbers: down after 6 s at most, up after 4, one blip changes nothing.
 	defaultHealthKind     = "tcp"
@@ -54,7 +75,10 @@ func (f *Frontend) setDefaults() {
 	f.Retries = defaultRetries
 	f.UserTimeout = defaultUserTimeout
 	f.OnNoBackend = defaultOnNoBackend
+	f.OnRefuse = defaultOnRefuse
 	f.Keepalive.setDefaults()
+	f.Queue.setDefaults()
+	f.Client.setDefaults()
 	f.Health.setDefaults()
 	f.Passive.setDefaults()
 }
@@ -63,7 +87,20 @@ func (k *Keepalive) setDefaults() {
 	*k = Keepalive{Idle: defaultKeepaliveIdle, Interval: defaultKeepaliveInterval, Count: defaultKeepaliveCount}
 }
 
-func (b *Backend) setDefaults() { b.Weight = defaultWeight }
+func (q *Queue) setDefaults() {
+	*q = Queue{Timeout: defaultQueueTimeout, FairBy: defaultFairBy, LeaveOnEnd: defaultLeaveOnEnd}
+}
+
+func (c *Class) setDefaults() { c.Weight = defaultWeight }
+
+func (c *Client) setDefaults() {
+	*c = Client{IPv4Prefix: defaultIPv4Prefix, IPv6Prefix: defaultIPv6Prefix, Table: defaultClientTable}
+}
+
+func (b *Backend) setDefaults() {
+	b.Weight = defaultWeight
+	b.Min, b.Max = defaultMin, defaultMax
+}
 
 func (h *Health) setDefaults() {
 	*h = Health{
@@ -89,18 +126,35 @@ func (p *Passive) setDefaults() {
 
 func (s *Shutdown) setDefaults() { s.Drain = defaultShutdownDrain }
 
-// nameAll gives names to what the file left without. A missing or bad address leaves no name.
-func (c *Config) nameAll() {
+// complete gives what the file left out and other values decide. What the file has keeps its value,
+// right or wrong.
+func (c *Config) complete(x index) {
 	for i := range c.Frontends {
 		f := &c.Frontends[i]
-		if f.Name == "" && len(f.BindOn) > 0 {
+		if f.Name == "" && len(f.BindOn) > 0 { // a missing or bad address leaves no name
 			f.Name = f.BindOn[0].String()
 		}
+		x.setBurst(&f.Rate.Burst, f.Rate.Sessions)
+		x.setBurst(&f.Client.Burst, f.Client.Rate)
 		for j := range f.Backends {
-			b := &f.Backends[j]
-			if b.Name == "" {
-				b.Name = b.ForwardTo.String()
-			}
+			f.Backends[j].complete()
 		}
+	}
+}
+
+func (b *Backend) complete() {
+	if b.Name == "" {
+		b.Name = b.ForwardTo.String()
+	}
+	if b.Auto {
+		b.MaxConnections = b.Max
+	}
+}
+
+// setBurst makes it what comes in a second: a client that is within its rate on average is not refused
+// for coming a moment early.
+func (x index) setBurst(burst *int, rate float64) {
+	if x.nodes[burst] == nil {
+		*burst = int(math.Ceil(min(max(rate, 1), maxCount)))
 	}
 }

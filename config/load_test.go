@@ -47,7 +47,7 @@ func TestMiniBalancerFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	backend := func(address string) Backend {
-		return Backend{ForwardTo: Address{"tcp", address}, Name: address, Weight: 1}
+		return Backend{ForwardTo: Address{"tcp", address}, Name: address, Weight: 1, Min: 1, Max: 1000}
 	}
 	// The numbers of the schema's comments, on purpose not the constants.
 	want := &Config{
@@ -61,7 +61,11 @@ func TestMiniBalancerFile(t *testing.T) {
 			Keepalive:        Keepalive{Duration(60 * time.Second), Duration(10 * time.Second), 6},
 			UserTimeout:      Duration(30 * time.Second),
 			Engine:           "auto",
-			OnNoBackend:      "close",
+			OnNoBackend:      "refuse",
+			OnRefuse:         "close",
+			Queue:            Queue{Timeout: Duration(10 * time.Second), FairBy: "none", LeaveOnEnd: true},
+			Rate:             Rate{Burst: 1},
+			Client:           Client{Burst: 1, IPv4Prefix: 32, IPv6Prefix: 64, Table: 65536},
 			Backends:         []Backend{backend("127.0.0.1:8080"), backend("127.0.0.1:9090")},
 			Health: Health{Kind: "tcp", Interval: Duration(2 * time.Second), Timeout: Duration(time.Second),
 				Rise: 2, Fall: 3, Jitter: 10, Initial: "up", OnDown: "keep"},
@@ -79,10 +83,16 @@ func TestEveryKeyIsDecoded(t *testing.T) {
 	var c, defaults Config
 	x := decode(r, buildTree(r), &c)
 	decode(r, &node{form: header}, &defaults)
-	defaults.Frontends = []Frontend{{Backends: []Backend{{}}}}
+	defaults.Frontends = []Frontend{{Classes: []Class{{}}, Backends: []Backend{{}}}}
 	defaults.Frontends[0].setDefaults()
+	defaults.Frontends[0].Classes[0].setDefaults()
 	defaults.Frontends[0].Backends[0].setDefaults()
+	c.complete(x)
+	defaults.complete(index{})
 	everyField(reflect.ValueOf(&c).Elem(), reflect.ValueOf(&defaults).Elem(), func(key string, got, dflt reflect.Value) {
+		if key == "" {
+			return
+		}
 		if x.nodes[got.Addr().Interface()] == nil {
 			t.Errorf("%s is not in the file", key)
 		}
@@ -123,6 +133,15 @@ func TestDecodedValues(t *testing.T) {
 		{"source_address", f.SourceAddress[1], IP{netip.MustParseAddr("2001:db8::1")}},
 		{"name", f.Backends[0].Name, "größe ☃"},
 		{"backup", f.Backends[0].Backup, true},
+		{"max_connections", f.Backends[0].MaxConnections, 500},
+		{"auto", f.Backends[0].Auto, true},
+		{"fixed max_connections", f.Backends[1].MaxConnections, 20},
+		{"not auto", f.Backends[1].Auto, false},
+		{"allow", f.Allow[1].String(), "192.0.2.7/32"},
+		{"match", f.Classes[0].Match[0].Prefix.String(), "10.1.0.0/16"},
+		{"match of a listener", f.Classes[0].Match[1], Match{BindOn: f.BindOn[3]}},
+		{"sessions", f.Rate.Sessions, 1500.5},
+		{"rate", f.Client.Rate, 10.0},
 	} {
 		if check.got != check.want {
 			t.Errorf("%s: got %v, want %v", check.key, check.got, check.want)
@@ -215,7 +234,7 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := Parse("fuzz.toml", data)
+		c, err := Parse("testdata/good/fuzz.toml", data)
 		if err != nil {
 			checkMistakes(t, err)
 			return

@@ -36,7 +36,8 @@ func (m Mistake) String() string {
 	return text
 }
 
-// Mistakes is everything that is wrong with a file, in the order of position.
+// Mistakes is everything that is wrong with a file, in the order of position, and then with the files
+// that it names.
 type Mistakes []Mistake
 
 // Error gives one line for each mistake.
@@ -57,10 +58,12 @@ type report struct {
 	data  []byte
 	lines []int // offset of the first byte of each line
 	found Mistakes
+	most  int       // mistakes to take
+	named []*report // of files that this one names
 }
 
 func newReport(file string, data []byte) *report {
-	r := &report{file: file, data: data, lines: []int{0}}
+	r := &report{file: file, data: data, lines: []int{0}, most: maxMistakes}
 	for i, c := range data {
 		if c == '\n' {
 			r.lines = append(r.lines, i+1)
@@ -73,7 +76,23 @@ func newReport(file string, data []byte) *report {
 // in a file of one line is the whole file.
 const maxMistakes = 1000
 
-func (r *report) full() bool { return len(r.found) >= maxMistakes }
+func (r *report) full() bool { return r.count() >= r.most }
+
+func (r *report) count() int {
+	n := len(r.found)
+	for _, other := range r.named {
+		n += len(other.found)
+	}
+	return n
+}
+
+// reportOn begins the report of a file that this one names. Together they have no more room than one.
+func (r *report) reportOn(file string, data []byte) *report {
+	other := newReport(file, data)
+	other.most = r.most - r.count()
+	r.named = append(r.named, other)
+	return other
+}
 
 func (r *report) add(offset int, path string, f *fault) {
 	if r.full() {
@@ -97,20 +116,28 @@ func (r *report) where(offset int) string {
 
 // err is what was found, or nil.
 func (r *report) err() error {
-	if len(r.found) == 0 {
+	all := r.sorted()
+	for _, other := range r.named {
+		all = append(all, other.sorted()...)
+	}
+	if len(all) == 0 {
 		return nil
 	}
+	if len(all) >= maxMistakes {
+		last := all[len(all)-1]
+		f := fmt.Sprintf("this is mistake %d: further ones are not shown", maxMistakes)
+		all = append(all, Mistake{last.File, last.Line, last.Column, "", f, ""})
+	}
+	return all
+}
+
+func (r *report) sorted() Mistakes {
 	slices.SortStableFunc(r.found, func(a, b Mistake) int {
 		if a.Line != b.Line {
 			return a.Line - b.Line
 		}
 		return a.Column - b.Column
 	})
-	if r.full() {
-		last := r.found[maxMistakes-1]
-		f := fmt.Sprintf("this is mistake %d: further ones are not shown", maxMistakes)
-		r.found = append(r.found, Mistake{r.file, last.Line, last.Column, "", f, ""})
-	}
 	return r.found
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding"
 	"reflect"
 	"strings"
 	"sync"
@@ -20,18 +21,26 @@ func homesIn(table string, t reflect.Type) []home {
 	var homes []home
 	for i := range t.NumField() {
 		field, key := t.Field(i).Type, t.Field(i).Tag.Get("toml")
-		h := home{key: key, table: table, field: field}
-		inner := field
-		if field.Kind() == reflect.Slice {
-			inner = field.Elem()
+		if key == "" {
+			continue
 		}
-		h.isTable = inner.Kind() == reflect.Struct && inner != reflect.TypeFor[Address]() && inner != reflect.TypeFor[IP]()
+		inner, isTable := tableType(field)
+		h := home{key: key, table: table, field: field, isTable: isTable}
 		homes = append(homes, h)
 		if h.isTable {
 			homes = append(homes, homesIn(strings.TrimPrefix(table+"."+key, "."), inner)...)
 		}
 	}
 	return homes
+}
+
+// tableType is the type of a table that stands in a field, alone or in a list. Structs that are one
+// value in the file have a text.
+func tableType(field reflect.Type) (inner reflect.Type, ok bool) {
+	if field.Kind() == reflect.Slice {
+		field = field.Elem()
+	}
+	return field, field.Kind() == reflect.Struct && !field.Implements(reflect.TypeFor[encoding.TextMarshaler]())
 }
 
 func homesOf(key string) []home {
@@ -59,6 +68,10 @@ func belongs(homes []home) string {
 		if h.isTable {
 			return "did you mean " + h.header() + "?"
 		}
+		if h.table == "" {
+			tables = append(tables, "the top of the file")
+			continue
+		}
 		tables = append(tables, "["+h.table+"]")
 	}
 	return "it belongs in " + strings.Join(tables, " or ")
@@ -73,9 +86,11 @@ func (h home) header() string {
 }
 
 func keysIn(t reflect.Type) []string {
-	keys := make([]string, t.NumField())
-	for i := range keys {
-		keys[i] = t.Field(i).Tag.Get("toml")
+	var keys []string
+	for i := range t.NumField() {
+		if key := t.Field(i).Tag.Get("toml"); key != "" {
+			keys = append(keys, key)
+		}
 	}
 	return keys
 }

@@ -36,6 +36,7 @@ type validator struct {
 
 func validate(r *report, x index, c *Config) {
 	v := &validator{r, x}
+	v.count(&c.MaxSessions, 0, maxCount)
 	v.some(c, &c.Frontends, len(c.Frontends), "frontend", "the least file is: "+leastFile)
 	for i := range c.Frontends {
 		v.frontend(&c.Frontends[i])
@@ -59,12 +60,12 @@ func (v *validator) frontend(f *Frontend) {
 	v.durationOrZero(&f.UserTimeout, minUserTimeout, maxUserTimeout)
 	v.count(&f.MaxSessions, 0, maxCount)
 	v.count(&f.Backlog, 0, maxCount)
-	v.oneOf(&f.OnNoBackend, "close", "reset")
 	v.some(f, &f.Backends, len(f.Backends), "backend", `a frontend forwards somewhere: [[frontend.backend]] with forward_to = "127.0.0.1:8080"`)
 	for i := range f.Backends {
 		v.backend(&f.Backends[i])
 	}
 	v.backendNames(f.Backends)
+	v.admission(f)
 	v.health(&f.Health)
 	v.passive(&f.Passive)
 }
@@ -84,7 +85,7 @@ func (v *validator) backend(b *Backend) {
 	v.wrong(&b.ForwardTo, b.ForwardTo.dialFault)
 	v.name(&b.Name)
 	v.count(&b.Weight, 0, maxWeight)
-	v.count(&b.MaxConnections, 0, maxCount)
+	v.backendLimit(b)
 }
 
 func (v *validator) health(h *Health) {
