@@ -22,12 +22,16 @@ var mayImport = map[string][]string{
 	"weir/balancer":              {"weir/config", "weir/frontend/...", "weir/backend/..."},
 	"weir/balancer/...":          {"weir/balancer", "weir/config", "weir/frontend/...", "weir/backend/..."},
 	"weir/config":                {},
-	"weir/frontend":              {"weir/frontend/relay", "weir/frontend/preface", "weir/backend", "weir/backend/sockopt"},
+	"weir/frontend":              {"weir/frontend/access", "weir/frontend/rate", "weir/frontend/refusal", "weir/frontend/relay", "weir/frontend/preface", "weir/backend", "weir/backend/sockopt"},
+	"weir/frontend/access":       {},
+	"weir/frontend/rate":         {},
+	"weir/frontend/refusal":      {},
 	"weir/frontend/relay":        {},
 	"weir/frontend/preface":      {},
-	"weir/frontend/reactor":      {"weir/frontend", "weir/frontend/relay", "weir/frontend/preface", "weir/frontend/reactor/...", "weir/backend", "weir/backend/sockopt"},
+	"weir/frontend/reactor":      {"weir/frontend", "weir/frontend/refusal", "weir/frontend/relay", "weir/frontend/preface", "weir/frontend/reactor/...", "weir/backend", "weir/backend/sockopt"},
 	"weir/frontend/reactor/loop": {},
 	"weir/backend":               {"weir/backend/..."},
+	"weir/backend/learn":         {},
 	"weir/backend/strategy":      {},
 	"weir/backend/health":        {"weir/backend/sockopt"},
 	"weir/backend/sockopt":       {},
@@ -47,12 +51,13 @@ var onlyIn = map[string][]string{
 
 // pure holds what decides without doing: no I/O, no logging, no clock of its own. A name that ends in .go
 // is one file of a package that is not pure as a whole.
-var pure = []string{"backend/strategy", "frontend/preface", "backend/health/machine.go", "backend/health/passive.go"}
+var pure = []string{"backend/learn", "backend/strategy", "frontend/access", "frontend/preface", "frontend/rate", "frontend/refusal", "backend/health/machine.go", "backend/health/passive.go"}
 
 // pureImports are fit for a pure package beside the ones that compute.
 var pureImports = []string{
 	"bytes", "cmp", "container/heap", "encoding/binary", "errors", "fmt", "hash/crc32", "hash/fnv", "hash/maphash", "iter", "math", "math/bits",
-	"math/rand/v2", "net/netip", "slices", "strconv", "strings", "time", "unicode", "unicode/utf8",
+	"math/rand/v2", "net/netip", "slices", "strconv", "strings", "sync", "sync/atomic", "time", "unicode", "unicode/utf8",
+	"github.com/gaissmai/bart",
 }
 
 // source is one Go file of ours.

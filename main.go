@@ -299,13 +299,17 @@ func check(c *cli.Context) error {
 }
 
 func echoCommand() *cli.Command {
-	return command("echo", "send back what each client sends: a stand-in for a real server", "--listen ADDR [--name NAME] [--delay TIME]",
+	return command("echo", "send back what each client sends: a stand-in for a real server", "--listen ADDR [--name NAME] [--delay TIME] [--capacity N]",
 		"ADDR is IP:port, [IPv6]:port, :port, unix:/path or unix:@name. Runs until SIGTERM or SIGINT,\n"+
-			"which reset what is connected.",
+			"which reset what is connected.\n\n"+
+			"With --capacity it stands in for a fragile server: a connection beyond N is an overload, which is\n"+
+			"counted and reset at once. In the end it prints how many connections it served, the most at one\n"+
+			"time, the overloads, and how much of its capacity was used from the first to the last of them.",
 		echo, []cli.Flag{
 			&cli.StringSliceFlag{Name: "listen", Usage: "listen on `ADDR`; give the flag again for a further one"},
 			&cli.StringFlag{Name: "name", Usage: "greet each client with `NAME` on a line of its own"},
 			&cli.DurationFlag{Name: "delay", DefaultText: "none", Usage: "wait for `TIME`, such as 100ms or 2s, before each answer"},
+			&cli.IntFlag{Name: "capacity", DefaultText: "no limit", Usage: "serve at most `N` connections at one time, and reset the others"},
 		}, logFlags())
 }
 
@@ -315,9 +319,12 @@ func echo(c *cli.Context) error {
 		return err
 	}
 	defer flush()
-	o := load.EchoOptions{Name: c.String("name"), Delay: c.Duration("delay"), Loops: load.EchoLoops(), Log: log}
+	o := load.EchoOptions{Name: c.String("name"), Delay: c.Duration("delay"), Capacity: c.Int("capacity"), Loops: load.EchoLoops(), Log: log}
 	if o.Delay < 0 {
 		return badUsage(c, "--delay %v is negative", o.Delay)
+	}
+	if o.Capacity < 0 {
+		return badUsage(c, "--capacity %d is negative", o.Capacity)
 	}
 	if printable(o.Name) != o.Name {
 		return badUsage(c, "--name %q has characters that cannot be printed", o.Name)
@@ -333,7 +340,11 @@ func echo(c *cli.Context) error {
 	stop, _, release := untilSignal(c.Context)
 	defer release()
 	context.AfterFunc(stop, e.Close)
-	return e.Serve()
+	err = e.Serve()
+	if o.Capacity > 0 {
+		fmt.Fprintln(c.App.Writer, e.Stats())
+	}
+	return err
 }
 
 func listenAddrs(c *cli.Context) (addrs []load.Address, err error) {

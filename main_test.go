@@ -176,6 +176,8 @@ func TestCommandLine(t *testing.T) {
 		{"echo --listen 127.0.0.1", 2, "", `--listen: "127.0.0.1" has no port; did you mean "127.0.0.1:8080"?`},
 		{"echo --listen :0 --delay 5", 2, "", `invalid value "5" for --delay` + "\nRun 'weir echo " + usage},
 		{"echo --listen :0 --delay -5s", 2, "", "--delay -5s is negative\n"},
+		{"echo --listen :0 --capacity 5s", 2, "", `invalid value "5s" for --capacity` + "\nRun 'weir echo " + usage},
+		{"echo --listen :0 --capacity -5", 2, "", "--capacity -5 is negative\n"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			weir(t, dir, strings.Fields(c.args)...).want(t, c.code, c.stdout, c.stderr)
@@ -190,7 +192,7 @@ func TestHelp(t *testing.T) {
 		"run --help":   {"weir run [-v] [-c FILE]", "-vvv"},
 		"--help run":   {"weir run [-v] [-c FILE]"},
 		"check --help": {"weir check [--print] [-c FILE]", "file:line:column"},
-		"echo --help":  {"weir echo --listen ADDR [--name NAME] [--delay TIME]", "unix:/path"},
+		"echo --help":  {"weir echo --listen ADDR [--name NAME] [--delay TIME] [--capacity N]", "unix:/path", "(default: no limit)"},
 		"demo --help":  {"weir demo [--serve]"},
 	} {
 		r := weir(t, ".", strings.Fields(args)...)
@@ -296,12 +298,13 @@ func TestExamplesLoad(t *testing.T) {
 		"canary.toml":            "1 frontend, 5 backends",
 		"sticky.toml":            "1 frontend, 3 backends",
 		"unix-sockets.toml":      "2 frontends, 4 backends",
+		"fragile-server.toml":    "1 frontend, 1 backend",
 	} {
 		file = filepath.Join("examples", file)
 		weir(t, ".", "check", "-c", file).want(t, 0, file+": ok: "+want+"\n", "")
 	}
-	if got := len(glob(t, "examples/*")); got != 6 {
-		t.Errorf("examples has %d files, this test knows 6", got)
+	if got := len(glob(t, "examples/*")); got != 7 {
+		t.Errorf("examples has %d files, this test knows 7", got)
 	}
 }
 
@@ -357,6 +360,26 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 				t.Errorf("weir %q prints %q", args, line)
 			}
 		}
+	}
+}
+
+// A fragile server says on stderr that it is overloaded, without any -v, and on stdout in the end how it was
+// used.
+func TestEchoCapacity(t *testing.T) {
+	address := listenOnce(t)
+	p := start(t, ".", "echo", "--log-format", "json", "--listen", address, "--name", "db1", "--capacity", "1")
+	_, port, _ := strings.Cut(address, ":")
+	eventually(t, "it to listen", func() bool { return listening(t, []string{port}) })
+	expect(t, dial(t, address), "db1\n")
+	if got, err := talk(address, "hello\n"); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+		t.Errorf("the second connection: got %q, %v; want a reset", got, err)
+	}
+	p.stderr.await(t, `"message":"overloaded: a connection beyond the capacity was reset"`)
+	p.signal(syscall.SIGTERM)
+	p.wantExit(t, 0)
+	form := regexp.MustCompile(`^capacity 1: served 1 connections, at most 1 at one time; overloads 1; used 100\.00 % of the capacity in \S+s\n$`)
+	if got := p.stdout.String(); !form.MatchString(got) {
+		t.Errorf("stdout: got %q, want the form %s", got, form)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weir/backend/health"
+	"weir/backend/learn"
 )
 
 // Options describes one backend.
@@ -22,6 +23,10 @@ type Options struct {
 	Backup bool
 	// MaxConnections bounds its sessions at one time. 0: no limit.
 	MaxConnections int
+	// Learn has the pool find the limit that suits the backend, between MinConnections (at least 1) and
+	// MaxConnections.
+	Learn          bool
+	MinConnections int
 	// Disabled keeps it out altogether.
 	Disabled bool
 	// Up is its state before the first verdict of a probe.
@@ -48,7 +53,8 @@ type Backend struct {
 	tier     *tier
 	index    int // in tier
 	weight   int
-	max      int
+	max      int          // 0: none
+	learned  *learn.Limit // what max follows; nil: nothing
 	disabled bool
 
 	up           bool

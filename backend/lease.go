@@ -1,6 +1,10 @@
 package backend
 
-import "time"
+import (
+	"time"
+
+	"weir/backend/learn"
+)
 
 // failureLatency is what a failed attempt counts as for strategies that go by latency: as much as a
 // connection that needed a second SYN (RFC 6298 §2).
@@ -12,6 +16,7 @@ type Lease struct {
 	pool    *Pool
 	backend *Backend
 	flow    *flow
+	active  int32 // sessions of the backend when it was given, this one included
 }
 
 // Backend returns the backend of the lease, or nil once it is released.
@@ -41,19 +46,24 @@ func (p *Pool) release(l *Lease) {
 // Connected reports how long the connection took to open.
 func (l *Lease) Connected(took time.Duration) {
 	p, b := l.pool, l.backend
-	if b.tier.observer == nil {
+	if b.tier.observer == nil && b.learned == nil {
 		return
 	}
 	now := p.Since()
 	p.mu.Lock()
 	defer p.unlock()
-	b.tier.observer.Observe(b.index, took, now)
+	if b.tier.observer != nil {
+		b.tier.observer.Observe(b.index, took, now)
+	}
+	if b.learned != nil {
+		p.observe(b, learn.Sample{Kind: learn.Connect, Latency: took, Active: int(l.active), Now: now})
+	}
 }
 
 // Failed reports that the connection could not be opened and gives the slot back. What the backend is
 // not to blame for (see [Failure]) is counted, but never ejects it.
 func (l *Lease) Failed(f Failure) {
-	p := l.pool
+	p, active := l.pool, int(l.active)
 	now := p.Since()
 	p.mu.Lock()
 	defer p.unlock()
@@ -62,6 +72,9 @@ func (l *Lease) Failed(f Failure) {
 	if f.blamesBackend() {
 		if b.tier.observer != nil { // a refusal comes fast, which is no virtue
 			b.tier.observer.Observe(b.index, failureLatency, now)
+		}
+		if b.learned != nil {
+			p.observe(b, learn.Sample{Kind: learn.Connect, Active: active, Now: now, Failed: true})
 		}
 		if b.failures.Fail(now) {
 			p.eject(b, f, now)

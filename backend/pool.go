@@ -63,15 +63,16 @@ type Pool struct {
 	opts  PoolOptions
 	start time.Time // of the clock; zero if that is somebody else's
 
-	mu      sync.Mutex
-	all     []*Backend
-	total   int // backends that the file wants to serve
-	serving *tier
-	backup  *tier
-	max     int // 0: none
-	active  int
-	queue   queue
-	alarmed bool // see setAlarm
+	mu       sync.Mutex
+	all      []*Backend
+	total    int // backends that the file wants to serve
+	serving  *tier
+	backup   *tier
+	max      int // 0: none
+	active   int
+	queue    queue
+	alarmAt  time.Duration // see setAlarm
+	learners learners
 	unsettled
 	events []Event  // to be sent once the lock is free
 	wakes  []func() // likewise
@@ -91,7 +92,7 @@ func NewPool(o PoolOptions) (*Pool, error) {
 		o.Clock = func() time.Duration { return time.Since(p.start) }
 	}
 	p.opts = o
-	p.max, p.queue = o.MaxConnections, newQueue(o.Queue)
+	p.max, p.queue, p.learners.due, p.alarmAt = o.MaxConnections, newQueue(o.Queue), neverDue, neverDue
 	return p, p.build()
 }
 
@@ -99,6 +100,7 @@ func (p *Pool) build() error {
 	var serving, backups []*Backend
 	for i := range p.opts.Backends {
 		b := p.newBackend(&p.opts.Backends[i])
+		p.learners.add(b, &p.opts.Backends[i])
 		p.all = append(p.all, b)
 		if !b.disabled && b.weight > 0 {
 			p.total++
@@ -184,7 +186,7 @@ func (p *Pool) grant(b *Backend, r *Request, now time.Duration) Lease {
 	b.active++
 	b.totals.Sessions++
 	b.tier.tell(b, now, p.opts.SlowStart)
-	return Lease{pool: p, backend: b, flow: f}
+	return Lease{pool: p, backend: b, flow: f, active: int32(b.active)}
 }
 
 // giveBack is the opposite of grant, but for telling the strategy.

@@ -138,21 +138,28 @@ func (p *Pool) serve() {
 	}
 }
 
-// setAlarm has the pool looked at when the next ejected backend returns, if somebody waits for it: else
-// whoever comes next does that.
+// setAlarm has the pool looked at when an ejected backend returns or a learned limit changes, if somebody
+// waits for it: else whoever comes next does that.
 func (p *Pool) setAlarm() {
-	if p.queue.length == 0 || len(p.ejected) == 0 || p.alarmed {
+	if p.queue.length == 0 {
 		return
 	}
-	p.alarmed = true
-	time.AfterFunc(p.ejected[0].ejectedUntil-p.Since(), p.alarm)
+	due := p.learners.due
+	if len(p.ejected) > 0 {
+		due = min(due, p.ejected[0].ejectedUntil)
+	}
+	if due >= p.alarmAt {
+		return
+	}
+	p.alarmAt = due
+	time.AfterFunc(due-p.Since(), p.alarm)
 }
 
 func (p *Pool) alarm() {
 	now := p.Since()
 	p.mu.Lock()
 	defer p.unlock()
-	p.alarmed = false
+	p.alarmAt = neverDue
 	p.settle(now)
 }
 

@@ -10,6 +10,8 @@ type Status struct {
 	Reason string
 	Since  time.Time
 	Active int
+	// Max is its limit now: the configured one, or what was learned. 0: none.
+	Max    int
 	Totals Totals
 }
 
@@ -25,7 +27,7 @@ func (p *Pool) Snapshot() []Status {
 	list := make([]Status, len(p.all))
 	for i, b := range p.all {
 		list[i] = Status{
-			Backend: b, State: b.state(), Reason: b.reason, Since: b.since, Active: b.active, Totals: b.totals,
+			Backend: b, State: b.state(), Reason: b.reason, Since: b.since, Active: b.active, Max: b.max, Totals: b.totals,
 		}
 	}
 	return list

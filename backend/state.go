@@ -122,6 +122,9 @@ func (p *Pool) settle(now time.Duration) {
 	if len(p.ramping) > 0 && now >= p.nextRamp {
 		p.climb(now)
 	}
+	if now >= p.learners.due {
+		p.settleLearned(now)
+	}
 }
 
 func (p *Pool) restore(b *Backend, now time.Duration, reason string) {

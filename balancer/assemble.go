@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 
 	"github.com/rs/zerolog"
@@ -70,7 +71,11 @@ func (a *assembler) part(c *config.Frontend) (*part, error) {
 	if p.pool, err = backend.NewPool(poolOptions(c, notify.event)); err != nil {
 		return nil, err
 	}
-	if p.frontend, err = a.open(c, a.frontendOptions(c, p.pool)); err != nil {
+	o, err := a.frontendOptions(c, p.pool)
+	if err != nil {
+		return nil, fmt.Errorf("frontend %s: %w", c.Name, err)
+	}
+	if p.frontend, err = a.open(c, o); err != nil {
 		return nil, err
 	}
 	p.probers = newProbers(c, p.pool)
@@ -79,8 +84,10 @@ func (a *assembler) part(c *config.Frontend) (*part, error) {
 
 func poolOptions(c *config.Frontend, notify func(backend.Event)) backend.PoolOptions {
 	o := backend.PoolOptions{
-		Strategy:  c.Strategy,
-		SlowStart: c.Health.SlowStart.Std(),
+		Strategy:       c.Strategy,
+		MaxConnections: c.MaxConnections,
+		Queue:          queueOptions(c),
+		SlowStart:      c.Health.SlowStart.Std(),
 		Passive: backend.PassiveOptions{
 			Failures:   c.Passive.Failures,
 			Window:     c.Passive.Window.Std(),
@@ -104,12 +111,14 @@ func backendOptions(c *config.Backend, h *config.Health) backend.Options {
 		Weight:         c.Weight,
 		Backup:         c.Backup,
 		MaxConnections: c.MaxConnections,
+		Learn:          c.Auto,
+		MinConnections: c.Min,
 		Disabled:       c.Disabled,
 		Up:             h.Kind == "none" || h.Initial == "up",
 	}
 }
 
-func (a *assembler) frontendOptions(c *config.Frontend, pool *backend.Pool) frontend.Options {
+func (a *assembler) frontendOptions(c *config.Frontend, pool *backend.Pool) (frontend.Options, error) {
 	socket := sockopt.Options{
 		KeepaliveIdle:     c.Keepalive.Idle.Std(),
 		KeepaliveInterval: c.Keepalive.Interval.Std(),
@@ -117,6 +126,7 @@ func (a *assembler) frontendOptions(c *config.Frontend, pool *backend.Pool) fron
 		UserTimeout:       c.UserTimeout.Std(),
 	}
 	dialer := backend.NewDialer(c.ConnectTimeout.Std(), socket, sources(c.SourceAddress))
+	onNoBackend, onRefuse, err := refusals(c)
 	return frontend.Options{
 		Name:             c.Name,
 		Bind:             binds(c.BindOn),
@@ -130,11 +140,15 @@ func (a *assembler) frontendOptions(c *config.Frontend, pool *backend.Pool) fron
 		SessionTimeout:   c.SessionTimeout.Std(),
 		SessionJitter:    c.SessionJitter,
 		MaxSessions:      c.MaxSessions,
-		ResetRefused:     c.OnNoBackend == "reset",
+		QueueTimeout:     c.Queue.Timeout.Std(),
+		LeaveOnEnd:       c.Queue.LeaveOnEnd,
+		OnNoBackend:      onNoBackend,
+		OnRefuse:         onRefuse,
+		Admission:        admission(c),
 		Slots:            a.slots,
 		Stock:            a.stock,
 		Log:              a.log,
-	}
+	}, err
 }
 
 func binds(addresses []config.Address) []frontend.Bind {

@@ -34,6 +34,9 @@ func shareDescriptors(cfg *config.Config) (shares, error) {
 	probes := min(probed(cfg), limit/probeShare)
 	rest := limit - spare - 2*s.pipes - probes - fixed(cfg)
 	s.sessions = min(rest/perSession, manySessions)
+	if cfg.MaxSessions > 0 {
+		s.sessions = min(s.sessions, cfg.MaxSessions)
+	}
 	if s.sessions < 1 {
 		return s, fmt.Errorf("share descriptors: the limit of %d open files leaves none for sessions: at least %d are needed",
 			limit, limit-rest+perSession)

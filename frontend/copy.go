@@ -65,9 +65,9 @@ func (c *Copy) Addrs() []net.Addr {
 // and the listeners closed. Sessions go on: see Drain.
 func (c *Copy) Serve(ctx context.Context) error {
 	var g errgroup.Group
-	for _, l := range c.listeners {
+	for i, l := range c.listeners {
 		c.LogListening(l.Addr())
-		g.Go(func() error { c.accept(ctx, l); return nil })
+		g.Go(func() error { c.accept(ctx, l, i); return nil })
 	}
 	return g.Wait()
 }
@@ -115,8 +115,8 @@ const (
 	firstPause, longestPause = 5 * time.Millisecond, time.Second
 )
 
-// accept gives every client of l a goroutine until ctx ends. No error ends it before.
-func (c *Copy) accept(ctx context.Context, l net.Listener) {
+// accept gives every client of l, the bind-th listener, a goroutine until ctx ends. No error ends it before.
+func (c *Copy) accept(ctx context.Context, l net.Listener, bind int) {
 	defer l.Close()
 	stop := context.AfterFunc(ctx, func() { setDeadline(l, time.Now().Add(LastCall)) })
 	defer stop()
@@ -125,12 +125,12 @@ func (c *Copy) accept(ctx context.Context, l net.Listener) {
 		client, err := l.Accept()
 		if err == nil {
 			t.over()
-			c.start(client.(relay.Conn))
+			c.start(client.(relay.Conn), bind)
 			continue
 		}
 		c.GiveSlot()
 		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
-			c.acceptWaiting(l)
+			c.acceptWaiting(l, bind)
 			return
 		}
 		t.pause(ctx, c.Frontend, err)
@@ -139,7 +139,7 @@ func (c *Copy) accept(ctx context.Context, l net.Listener) {
 
 // acceptWaiting takes in those who are still in the queue of a listener whose last call is over, however
 // long that takes on a busy machine: to close it would reset them. Who comes now comes too late.
-func (c *Copy) acceptWaiting(l net.Listener) {
+func (c *Copy) acceptWaiting(l net.Listener, bind int) {
 	setDeadline(l, time.Time{})
 	for range sockopt.Waiting(l) {
 		if !c.TakeSlot(func() {}) {
@@ -150,7 +150,7 @@ func (c *Copy) acceptWaiting(l net.Listener) {
 			c.GiveSlot()
 			return
 		}
-		c.start(client.(relay.Conn))
+		c.start(client.(relay.Conn), bind)
 	}
 }
 

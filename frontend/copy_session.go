@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/backend"
+	"weir/frontend/refusal"
 	"weir/frontend/relay"
 )
 
@@ -25,20 +27,46 @@ type copySession struct {
 	cutBy  atomic.Uint32              // Outcome of whoever ended it from outside first
 	pair   atomic.Pointer[relay.Pair] // nil until relaying
 	served atomic.Bool                // by a backend, now
+	quest  Quest
+	woken  chan struct{}
+	queued atomic.Bool
 
 	entry // in the roster
 }
 
 // start gives an accepted client its goroutine. The slot it has is given back at its end.
-func (c *Copy) start(client relay.Conn) {
-	s := &copySession{server: c, client: client}
+func (c *Copy) start(client relay.Conn, bind int) {
+	now, from := time.Now(), ClientAddress(client.RemoteAddr())
+	admitted, ok := c.Admit(from, bind, now)
+	if !ok {
+		c.turnOut(client)
+		return
+	}
+	s := &copySession{server: c, client: client, woken: make(chan struct{}, 1)}
+	s.quest.OnWake(s.wake)
 	s.ctx, s.cancel = context.WithCancel(c.ctx)
-	now := time.Now()
 	c.done.Add(1)
-	c.Begin(&s.Session, ClientAddress(client.RemoteAddr()), now)
+	c.Begin(&s.Session, &s.quest, from, admitted, now)
 	s.arm(now, s.EndsAt())
 	c.roster.add(s) // here, so that whoever ends all sessions after the accept loop misses none
 	go s.handle()
+}
+
+// turnOut resets a client that is not let in.
+func (c *Copy) turnOut(client relay.Conn) {
+	if t, ok := client.(*net.TCPConn); ok {
+		t.SetLinger(0)
+	}
+	client.Close()
+	c.GiveSlot()
+}
+
+// wake has a session that waits in the queue look again.
+func (s *copySession) wake() {
+	select {
+	case s.woken <- struct{}{}:
+	default:
+	}
 }
 
 // handle sees one session through.
@@ -47,7 +75,7 @@ func (s *copySession) handle() {
 	s.LogServing()
 	conn, outcome, err := s.reach()
 	if err != nil {
-		s.refuse()
+		s.refuse(outcome)
 		s.settle(outcome, err)
 		return
 	}
@@ -61,9 +89,9 @@ func (s *copySession) reach() (relay.Conn, Outcome, error) {
 	watch := s.watchClient()
 	defer watch.stop()
 	for {
-		b, pause, err := s.Choose(time.Now())
+		b, pause, outcome, err := s.choose()
 		if err != nil {
-			return nil, Unchosen(err), err
+			return nil, outcome, err
 		}
 		if !s.wait(pause) {
 			s.Release()
@@ -81,6 +109,51 @@ func (s *copySession) reach() (relay.Conn, Outcome, error) {
 		}
 	}
 }
+
+// choose acquires a backend, and waits in the queue for it if it has to. outcome is why there is none.
+func (s *copySession) choose() (b *backend.Backend, pause time.Duration, outcome Outcome, err error) {
+	b, pause, err = s.Choose(time.Now())
+	if errors.Is(err, backend.ErrQueued) {
+		return s.queue()
+	}
+	return b, pause, Unchosen(err), err
+}
+
+// queue waits until a backend is there, the time is up, or the client leaves.
+func (s *copySession) queue() (b *backend.Backend, pause time.Duration, outcome Outcome, err error) {
+	s.queued.Store(true)
+	defer s.queued.Store(false)
+	if s.leavesOnEnd() && endedSilent(s.client) {
+		s.Leave(time.Now())
+		return nil, 0, ClientLeft, errLeftQueue
+	}
+	late := time.NewTimer(s.server.QueueTimeout)
+	defer late.Stop()
+	for {
+		select {
+		case <-s.woken:
+			b, pause, err = s.Claim(time.Now())
+			if !errors.Is(err, backend.ErrQueued) {
+				return b, pause, Unchosen(err), err
+			}
+		case <-late.C:
+			s.Leave(time.Now())
+			return nil, 0, QueueTimeout, errLate
+		case <-s.ctx.Done():
+			s.Leave(time.Now())
+			return nil, 0, ClientLeft, errLeftQueue
+		}
+	}
+}
+
+// leavesOnEnd says whether the client has left if it ends its stream now.
+func (s *copySession) leavesOnEnd() bool { return s.server.LeaveOnEnd && s.queued.Load() }
+
+// Why a session left the queue without a backend.
+var (
+	errLate      = errors.New("waited too long")
+	errLeftQueue = errors.New("left the queue")
+)
 
 // wait lets a backend that just refused recover. It reports false if the session ended meanwhile.
 func (s *copySession) wait(pause time.Duration) bool {
@@ -101,6 +174,9 @@ func (s *copySession) wait(pause time.Duration) bool {
 // closed: a slow client keeps no slot.
 func (s *copySession) relay(conn relay.Conn) relay.End {
 	pair := relay.NewPair(s.client, conn, s.server.Stock)
+	if s.server.Learns() {
+		pair.OnFirst = s.first
+	}
 	s.pair.Store(pair)
 	if s.cutBy.Load() != 0 { // cut before there was a pair to cut
 		pair.Cut(true)
@@ -108,29 +184,68 @@ func (s *copySession) relay(conn relay.Conn) relay.End {
 	s.served.Store(true)
 	end := pair.Run()
 	s.served.Store(false)
+	if _, down := pair.Bytes(); end.Err != nil && end.Side == relay.Backend && down == 0 {
+		s.Unanswered()
+	}
 	s.Release()
 	pair.Close()
 	return end
 }
 
-const (
-	// RefusalTime and RefusalBytes bound what is read of a client that gets no backend, so that
-	// closing it sends FIN and not RST.
-	RefusalTime  = 5 * time.Millisecond
-	RefusalBytes = 64 << 10
-)
+// first is told of the first bytes each way.
+func (s *copySession) first(from relay.Side) {
+	if from == relay.Client {
+		s.Asked(time.Now())
+	} else {
+		s.Answered(time.Now())
+	}
+}
 
 // refuse closes a client that gets no backend.
-func (s *copySession) refuse() {
+func (s *copySession) refuse(outcome Outcome) {
 	defer s.client.Close()
-	if !s.server.ResetRefused {
-		s.client.CloseWrite()
+	how := s.server.RefusalOf(outcome)
+	switch {
+	case how.Reset:
+		if t, ok := s.client.(*net.TCPConn); ok {
+			t.SetLinger(0)
+		}
+	case how.Speech != nil:
+		s.client.SetDeadline(time.Now().Add(SpeechTime))
+		if s.speak(how.Speech) {
+			s.letGo()
+		}
+	default:
 		s.client.SetReadDeadline(time.Now().Add(RefusalTime))
-		io.Copy(io.Discard, io.LimitReader(s.client, RefusalBytes))
-		return
+		s.letGo()
 	}
-	if t, ok := s.client.(*net.TCPConn); ok {
-		t.SetLinger(0)
+}
+
+// letGo ends our stream, and reads what the client still sends.
+func (s *copySession) letGo() {
+	s.client.CloseWrite()
+	io.Copy(io.Discard, io.LimitReader(s.client, RefusalBytes))
+}
+
+// speak tells the client why, in its protocol. It reports false if the client did not listen to the end.
+func (s *copySession) speak(speech *refusal.Speech) bool {
+	if _, err := s.client.Write(speech.Opening()); err != nil {
+		return false
+	}
+	if !speech.Listens() {
+		return true
+	}
+	var hearing refusal.Hearing
+	var buf [512]byte
+	for {
+		n, err := s.client.Read(buf[:])
+		answer, done := speech.Hear(&hearing, buf[:n])
+		if _, werr := s.client.Write(answer); werr != nil {
+			return false
+		}
+		if done || err != nil {
+			return done
+		}
 	}
 }
 
@@ -184,7 +299,10 @@ func (s *copySession) bytes() (up, down int64) {
 // phase tells how far the session has come.
 func (s *copySession) phase() Phase {
 	pair := s.pair.Load()
-	if pair == nil {
+	switch {
+	case pair == nil && s.tries == 0 && s.Chosen() == nil:
+		return Queued
+	case pair == nil:
 		return Connecting
 	}
 	if client, backend := pair.Finished(); client || backend {

@@ -46,8 +46,16 @@ type Options struct {
 	SessionJitter int
 	// MaxSessions bounds the sessions at one time. 0: bounded by Slots alone.
 	MaxSessions int
-	// ResetRefused makes a client that gets no backend see a reset in place of an end.
-	ResetRefused bool
+	// QueueTimeout is how long a session waits in the pool's queue.
+	QueueTimeout time.Duration
+	// LeaveOnEnd makes a client that has sent nothing, and ends its stream while it waits in the queue, one
+	// that has left.
+	LeaveOnEnd bool
+	// OnNoBackend is how a client is let go when no backend is usable or can be reached, and OnRefuse when
+	// all are busy.
+	OnNoBackend, OnRefuse Refusal
+	// Admission decides who gets that far.
+	Admission
 	// Slots bounds the sessions of all frontends together. nil: no bound.
 	Slots *Slots
 	// Stock lends pipes and buffers to all frontends.
@@ -62,13 +70,14 @@ type Bind struct{ Network, Address string }
 type Frontend struct {
 	Options
 	own      *Slots // MaxSessions
+	learns   bool   // the pool does
 	counters Counters
 	noAccept atomic.Int64 // when LogNoAccept last did, in Unix nanoseconds
 }
 
 // New returns a frontend that listens nowhere yet: that is its engine's part.
 func New(o Options) *Frontend {
-	return &Frontend{Options: o, own: NewSlots(o.MaxSessions)}
+	return &Frontend{Options: o, own: NewSlots(o.MaxSessions), learns: o.Pool != nil && o.Pool.Learns()}
 }
 
 // Counters returns what the frontend counts. It goes on changing.

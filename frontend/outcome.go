@@ -27,6 +27,11 @@ const (
 	NoResources                // we have no descriptor, port or memory left
 	NoBackend                  // no backend is usable
 	BackendsFull               // every usable backend is at its limit
+	QueueFull                  // no more may wait
+	QueueTimeout               // waited too long for a backend
+	Denied                     // the access list says no
+	TooFast                    // too many sessions began in a short time
+	TooMany                    // the client has too many sessions
 	IdleTimeout                // no byte either way
 	HalfCloseTimeout           // one side had finished, the other said nothing
 	SessionTimeout             // the session's time was up
@@ -56,6 +61,11 @@ var outcomes = [numOutcomes]struct {
 	NoResources:        {"out of resources", 'R', 'C'},
 	NoBackend:          {"no backend", 'S', 'C'},
 	BackendsFull:       {"backends full", 'P', 'Q'},
+	QueueFull:          {"queue full", 'P', 'Q'},
+	QueueTimeout:       {"queue timeout", 's', 'Q'},
+	Denied:             {"denied", 'P', 'R'},
+	TooFast:            {"too fast", 'P', 'R'},
+	TooMany:            {"too many sessions", 'P', 'R'},
 	IdleTimeout:        {"idle timeout", 'c', 0},
 	HalfCloseTimeout:   {"half-close timeout", 'c', 'L'},
 	SessionTimeout:     {"session timeout", 'P', 0},
@@ -82,6 +92,7 @@ type Phase byte
 
 // The phases.
 const (
+	Queued     Phase = 'Q'
 	Connecting Phase = 'C'
 	Relaying   Phase = 'D'
 	LastBytes  Phase = 'L' // one side has finished

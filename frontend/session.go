@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"weir/backend"
+	"weir/frontend/rate"
 )
 
 // Session is what both engines know of one client connection, and what they decide about it. The
@@ -17,17 +18,30 @@ type Session struct {
 	frontend *Frontend
 	id       uint64
 	from     netip.AddrPort // of the client; zero for a unix client
-	request  backend.Request
+	client   rate.Ref       // where it is counted
+	quest    *Quest         // nil once there is a backend
 	lease    backend.Lease
 	chosen   atomic.Pointer[backend.Backend] // last
 
 	accepted time.Time
 	waited   time.Duration // from accept to the lease that was used
 	connect  time.Duration // of the attempt that succeeded, or the last
+	asked    atomic.Int64  // nanoseconds from accept to the client's first bytes; 0: none yet
 	tries    int
 	settled  bool
-	pause    time.Duration // before the same backend is tried again, next time
 }
+
+// Quest is what a session needs only until it has a backend. The engine owns it, and may use it for another
+// session then.
+type Quest struct {
+	request backend.Request
+	waiter  backend.Waiter
+	pause   time.Duration // before the same backend is tried again, next time
+}
+
+// OnWake sets what is called when a session that waits in the queue should Claim: by any goroutine, and
+// perhaps too late. It must not block. Call it once, before the quest's first use.
+func (q *Quest) OnWake(wake func()) { q.waiter.Wake = wake }
 
 const (
 	// First and longest pause before the same backend is tried again, when there is no other.
@@ -37,14 +51,18 @@ const (
 // lastID numbers the sessions of a process.
 var lastID atomic.Uint64
 
-// Begin makes s the session of a client that was just accepted, and counts it. Whatever s was before
-// is forgotten, so that an engine may use one again. See [Session.Settle].
-func (f *Frontend) Begin(s *Session, from netip.AddrPort, now time.Time) {
-	s.frontend, s.id, s.from, s.accepted = f, lastID.Add(1), from, now
-	s.request = backend.NewRequest(from.Addr())
+// Begin makes s the session of a client that was just let in, and counts it. Whatever s and q were before
+// is forgotten, so that an engine may use them again. See [Session.Settle].
+func (f *Frontend) Begin(s *Session, q *Quest, from netip.AddrPort, a Admitted, now time.Time) {
+	s.frontend, s.id, s.from, s.client, s.accepted = f, lastID.Add(1), from, a.client, now
+	q.request = backend.NewRequest(from.Addr())
+	q.request.Class = a.class
+	q.pause = firstRetry
+	s.quest = q
 	s.lease = backend.Lease{}
 	s.chosen.Store(nil)
-	s.waited, s.connect, s.tries, s.pause = 0, 0, 0, firstRetry
+	s.waited, s.connect, s.tries = 0, 0, 0
+	s.asked.Store(0)
 	s.settled = false
 	f.counters.Opened.Add(1)
 }
@@ -61,28 +79,51 @@ func ClientAddress(a net.Addr) netip.AddrPort {
 }
 
 // Choose acquires a backend, another one than those that failed. When there is no other it is one of
-// those again, to be tried after a pause. The lease is held until Release or Failed.
+// those again, to be tried after a pause. The lease is held until Release or Failed. With
+// [backend.ErrQueued] the session waits in the queue: until it is woken and Claims, or it Leaves.
 func (s *Session) Choose(now time.Time) (b *backend.Backend, pause time.Duration, err error) {
-	pool := s.frontend.Pool
-	s.request.Now = pool.At(now)
-	lease, again, err := pool.Acquire(&s.request)
+	pool, q := s.frontend.Pool, s.quest
+	q.request.Now = pool.At(now)
+	lease, again, err := pool.Wait(&q.request, &q.waiter)
+	return s.chose(lease, again, err, now)
+}
+
+// Claim is Choose for a session that was woken. With [backend.ErrQueued] it waits on.
+func (s *Session) Claim(now time.Time) (b *backend.Backend, pause time.Duration, err error) {
+	lease, again, err := s.frontend.Pool.Claim(&s.quest.waiter)
+	return s.chose(lease, again, err, now)
+}
+
+// Leave gives up the session's place in the queue.
+func (s *Session) Leave(now time.Time) {
+	s.waited = now.Sub(s.accepted)
+	s.frontend.Pool.Leave(&s.quest.waiter)
+}
+
+func (s *Session) chose(l backend.Lease, again bool, err error, now time.Time) (*backend.Backend, time.Duration, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	s.lease = lease
-	s.chosen.Store(lease.Backend())
+	s.lease = l
+	b := l.Backend()
+	s.chosen.Store(b)
 	s.waited = now.Sub(s.accepted)
-	if again {
-		pause = s.pause
-		s.pause = min(2*s.pause, longestRetry)
+	if !again {
+		return b, 0, nil
 	}
-	return lease.Backend(), pause, nil
+	q := s.quest
+	pause := q.pause
+	q.pause = min(2*pause, longestRetry)
+	return b, pause, nil
 }
 
-// Unchosen says what the error of Choose means for the session.
+// Unchosen says what the error of Choose or Claim means for the session, when it does not wait.
 func Unchosen(err error) Outcome {
-	if errors.Is(err, backend.ErrFull) {
+	switch {
+	case errors.Is(err, backend.ErrFull):
 		return BackendsFull
+	case errors.Is(err, backend.ErrQueueFull):
+		return QueueFull
 	}
 	return NoBackend
 }
@@ -91,9 +132,29 @@ func Unchosen(err error) Outcome {
 func (s *Session) Connected(took time.Duration, local func() net.Addr) {
 	s.tries++
 	s.connect = took
+	s.quest = nil
 	s.lease.Connected(took)
 	s.logOpened(local)
 }
+
+// Learns says whether the engine is to report first bytes, with Asked and Answered.
+func (f *Frontend) Learns() bool { return f.learns }
+
+// Asked reports that the backend got the first bytes of the client.
+func (s *Session) Asked(now time.Time) { s.asked.Store(max(1, int64(now.Sub(s.accepted)))) }
+
+// Answered reports that the backend has sent its first bytes, to what it was asked or of its own accord. It
+// may be called beside Asked, but not beside Release.
+func (s *Session) Answered(now time.Time) {
+	since := time.Duration(s.asked.Load())
+	if since == 0 {
+		since = s.waited + s.connect
+	}
+	s.lease.FirstByte(now.Sub(s.accepted) - since)
+}
+
+// Unanswered reports that the backend failed before it sent anything. It is called before Release.
+func (s *Session) Unanswered() { s.lease.Unanswered() }
 
 // Failed reports that the chosen backend was not reached, gives the lease back, and says whether to
 // choose again: no byte of the client's was used up, so nothing is lost. outcome is what it means if
@@ -102,7 +163,7 @@ func (s *Session) Failed(err error, took time.Duration) (retry bool, outcome Out
 	s.tries++
 	s.connect = took
 	failure := backend.Classify(err)
-	s.request.Exclude(s.lease.Backend())
+	s.quest.request.Exclude(s.lease.Backend())
 	s.lease.Failed(failure)
 	retry = failure != backend.FailureCanceled && s.tries <= s.frontend.Retries
 	if retry {
@@ -144,6 +205,7 @@ type Ending struct {
 func (s *Session) Settle(e Ending) {
 	if !s.settled {
 		s.settled = true
+		s.frontend.Clients.Close(s.client)
 		c := &s.frontend.counters
 		c.BytesUp.Add(uint64(e.BytesUp))
 		c.BytesDown.Add(uint64(e.BytesDown))

@@ -21,7 +21,7 @@ func (s *copySession) watchClient() *watch {
 
 func (w *watch) run() {
 	defer close(w.over)
-	if untilGone(w.session.client) {
+	if untilGone(w.session.client, w.session.leavesOnEnd) {
 		w.session.cancel()
 	}
 }

@@ -13,8 +13,9 @@ type Options struct {
 	Start int
 	// Recheck is how long a floor is believed while the limit is in use. Then it is measured again with a
 	// quarter less than the limit. A lower value finds a floor that was taken for too high sooner, and
-	// costs more: a probe takes a quarter of the capacity for as long as it takes to serve up to 300
-	// sessions. 0: a minute, by which that is less than 1 % for a backend of 200 sessions a second.
+	// costs more: a probe takes a quarter of the capacity for as long as it takes to serve up to 1000
+	// sessions. 0: a minute, by which that is about 1 % for a backend of 200 sessions a second.
+	// The first ones come sooner, after a sixteenth of it, an eighth, and so on.
 	Recheck time.Duration
 }
 
@@ -53,6 +54,7 @@ type Limit struct {
 	now      time.Duration
 	since    time.Duration // when the window began
 	recheck  time.Duration
+	wait     time.Duration // until the next probe: up to recheck, twice as long with each that changes nothing
 	measured time.Duration // when a floor was last measured with less load than the limit
 	rise     rise
 	settling settling
@@ -71,6 +73,7 @@ func New(o Options) Limit {
 		max:     float64(o.Max),
 		limit:   float64(min(max(o.Start, o.Min), o.Max)),
 		recheck: o.Recheck,
+		wait:    o.Recheck / firstWait,
 		rise:    rise{on: true},
 	}
 }
@@ -184,11 +187,15 @@ func (l *Limit) enough() bool {
 // conclude draws the conclusion from a window, and begins the next one. A kind that had too few samples
 // keeps them, unless the load they went with is gone.
 func (l *Limit) conclude() {
-	if l.probe.on {
+	rising := l.rise.on
+	switch {
+	case l.probe.on:
 		l.concludeProbe()
-	} else {
+	default:
 		l.adjust()
-		l.maybeProbe()
+		if !rising { // the windows of the fast growth are too rough to compare with
+			l.maybeProbe()
+		}
 	}
 	for k := range l.kinds {
 		if t := &l.kinds[k]; t.busy.count() >= minSamples || l.settling.draining {

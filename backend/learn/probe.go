@@ -6,7 +6,8 @@ import (
 )
 
 const (
-	probeShare = 0.75
+	probeShare = 0.75             // of the limit
+	firstWait  = 16               // part of Options.Recheck
 	probeDrain = 2 * time.Second  // how long, at most, sessions may need to make room for a probe
 	probeMost  = 10 * time.Second // how long a probe may take
 )
@@ -21,7 +22,7 @@ type probe struct {
 // maybeProbe begins a probe if the floor was long not measured, there is anything below the limit, and
 // sessions end fast enough to get there soon.
 func (l *Limit) maybeProbe() {
-	if l.rise.on || l.now-l.measured < l.recheck || !l.drains() || !l.canLower() {
+	if l.rise.on || l.now-l.measured < l.wait || !l.drains() || !l.canLower() {
 		return
 	}
 	l.probe = probe{on: true, before: l.limit, deadline: l.now + probeMost}
@@ -48,37 +49,54 @@ func (l *Limit) target() float64 { return max(l.limit*probeShare, l.min) }
 
 func (l *Limit) canLower() bool { return int(l.target()) < l.Limit() }
 
-func (l *Limit) lower() { l.set(l.target()); l.settling = settling{draining: true, ceiling: l.Limit()} }
+func (l *Limit) lower() {
+	l.limit = l.target()
+	l.settling = settling{draining: true, ceiling: l.Limit()}
+}
+
+// lesson is what a window of a probe taught.
+type lesson struct {
+	moved  bool // the floor is another one
+	raised bool // by more than an error: the limit has come down for nothing
+	deeper bool // less load may show a lower one still
+}
 
 // concludeProbe goes deeper as long as that makes latency fall with the load.
 func (l *Limit) concludeProbe() {
-	deeper := false
+	var all lesson
 	for k := range l.kinds {
 		if t := &l.kinds[k]; t.busy.n >= minSamples {
-			w := t.busy.point()
-			deeper = t.learn(w) || deeper
-			t.top = w
+			one := t.learn(t.busy.point())
+			all = lesson{all.moved || one.moved, all.raised || one.raised, all.deeper || one.deeper}
 		}
 	}
-	if deeper && l.canLower() {
+	if l.wait = min(2*l.wait, l.recheck); all.moved {
+		l.wait = l.recheck / firstWait
+	}
+	if all.deeper && l.canLower() {
 		l.lower()
 		return
 	}
 	l.resume()
+	if all.raised { // how far it should go back up is not known
+		l.rise = rise{on: true}
+	}
 }
 
-// learn takes the floor from a window of a probe, and says that less load may show a lower one still.
-// Where latency has risen it learns nothing: something else has happened.
-func (t *track) learn(w point) (deeper bool) {
-	switch flat := t.flat(w); {
-	case w.level > t.top.level+clearly:
-	case flat && math.Abs(w.level-t.floor) < clearly:
+// learn takes the floor from a window of a probe. Where latency has risen it learns nothing: something
+// else has happened.
+func (t *track) learn(w point) lesson {
+	before, flat, was := t.floor, t.flat(w), t.top
+	moved := math.Abs(w.level-before) >= clearly/2
+	t.top = w
+	switch {
+	case w.level > was.level+clearly:
+	case flat && !moved:
 		t.approach(w.level)
-	case flat || w.level < t.floor:
+	case flat || w.level < before:
 		t.floor = w.level
-		return !flat
 	}
-	return false
+	return lesson{moved, t.floor > before+clearly, !flat && t.floor < before}
 }
 
 // resume takes the step that the load before the probe and the new floor lead to.
@@ -93,7 +111,7 @@ func (l *Limit) resume() {
 		}
 	}
 	if l.rise.check {
-		l.rise = rise{on: excess < clearly/2, windows: 3}
+		l.rise = rise{on: excess < clearly/2, from: l.limit}
 	}
 	l.limit = min(max(next, l.min), l.max)
 }

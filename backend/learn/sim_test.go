@@ -152,6 +152,14 @@ func (w *world) run(until time.Duration) {
 	w.now = until.Seconds()
 }
 
+// settledLimit is the limit, or during a probe the one from before it.
+func (w *world) settledLimit() int {
+	if w.limit.probe.on {
+		return int(w.limit.probe.before)
+	}
+	return w.limit.Limit()
+}
+
 func (w *world) fill() {
 	for w.active < min(w.limit.Limit(), w.demand) {
 		w.active++

@@ -13,6 +13,7 @@ type track struct {
 	seen       bool    // there was a sample
 	known      bool    // there was a window, so the floor is more than the first sample
 	floor      float64 // logarithm of ns
+	windows    float64 // that went into the floor during the fast growth
 	busy, idle tally   // samples with at least half the limit in use, and with less
 	top        point   // the greatest load since it last fell by a fifth, with its latest latency
 	origin     point   // the top before that one

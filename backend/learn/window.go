@@ -3,12 +3,12 @@ package learn
 import "time"
 
 const (
-	minSamples = 16   // fewer decide nothing
-	maxSamples = 1000 // more are not waited for: 3 % at a spread of e
-	minError   = 0.03 // standard error of a mean logarithm that is good enough for anything
-	maxError   = 0.15 // and one that is good for nothing
-	minWindow  = 3    // floors: with less, the short ones of the first sessions would be too many
-	reach      = 2.0  // samples count as at most e² = 7.4 floors, and at least a seventh
+	minSamples = 16    // fewer decide nothing
+	maxSamples = 1000  // more are not waited for: at a spread of e they are known within 3 %
+	minError   = 0.025 // standard error of a mean logarithm that is good enough for anything
+	maxError   = 0.15  // and one that is good for nothing
+	minWindow  = 3     // floors: with less, the short ones of the first sessions would be too many
+	reach      = 2.0   // samples count as at most e² = 7.4 floors, and at least a seventh
 )
 
 // maxWindow is how long a window waits for more than minSamples.

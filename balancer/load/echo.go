@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -21,6 +22,14 @@ type EchoOptions struct {
 	Name string
 	// Delay is waited before each answer. 0: none.
 	Delay time.Duration
+	// Capacity is how many connections it serves at one time, as a stand-in for a fragile server; see
+	// [Echo.Stats]. Each further one is an overload: it is accepted, counted and reset at once, as by a
+	// server that has nothing left for it, and those that are served notice nothing (on a unix socket,
+	// which knows no reset, it is ended). A connection counts from its accept until just before its close,
+	// and no longer than until its client has reset it, or has ended its stream and had every answer: so the
+	// client that comes after it is no overload. That is certain on event loops; goroutines may count a client
+	// that has gone for a moment longer. 0 or less: no limit, and nothing is counted.
+	Capacity int
 	// Loops is how many event loops do the work (Linux); see [EchoLoops]. 0: goroutines do, which suits a
 	// process that has other things to do.
 	Loops int
@@ -32,18 +41,19 @@ type Echo struct {
 	opts      EchoOptions
 	listeners []net.Listener // owned; closed by Close
 	loops     *echoLoops     // owned, likewise; nil: goroutines
+	guests    *guests        // nil: no capacity
 
 	dead chan struct{} // closed by Close
 
 	mu     sync.Mutex
-	conns  map[net.Conn]struct{}
+	conns  map[net.Conn]*guest
 	closed bool
 }
 
 // ListenEcho opens every address ("tcp" or "unix", as net.Listen takes it). The caller serves what it
 // returns, and closes it.
 func ListenEcho(ctx context.Context, addrs []Address, o EchoOptions) (*Echo, error) {
-	e := &Echo{opts: o, dead: make(chan struct{}), conns: make(map[net.Conn]struct{})}
+	e := &Echo{opts: o, guests: newGuests(&o), dead: make(chan struct{}), conns: make(map[net.Conn]*guest)}
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false)
 	for _, a := range addrs {
@@ -56,7 +66,7 @@ func ListenEcho(ctx context.Context, addrs []Address, o EchoOptions) (*Echo, err
 	}
 	if o.Loops > 0 {
 		var err error
-		if e.loops, err = newEchoLoops(o.Loops, e.listeners, &e.opts); err != nil {
+		if e.loops, err = newEchoLoops(o.Loops, e.listeners, &e.opts, e.guests); err != nil {
 			e.Close()
 			return nil, err
 		}
@@ -75,6 +85,9 @@ func (e *Echo) Addrs() []net.Addr {
 	}
 	return addrs
 }
+
+// Stats tells how the capacity was used, so far or until Close. Without a capacity it is zero.
+func (e *Echo) Stats() EchoStats { return e.guests.stats() }
 
 // Serve answers until Close.
 func (e *Echo) Serve() error {
@@ -108,7 +121,7 @@ func (e *Echo) accept(l net.Listener) error {
 			continue
 		}
 		if !e.enter(c) {
-			c.Close()
+			reset(c)
 			continue
 		}
 		answering.Go(func() { e.answer(c) })
@@ -132,11 +145,16 @@ func (e *Echo) Close() {
 		l.Close()
 	}
 	for c := range e.conns {
-		if t, ok := c.(*net.TCPConn); ok {
-			t.SetLinger(0)
-		}
-		c.Close()
+		reset(c)
 	}
+}
+
+// reset closes a connection as the death of the process would.
+func reset(c net.Conn) {
+	if t, ok := c.(*net.TCPConn); ok {
+		t.SetLinger(0)
+	}
+	c.Close()
 }
 
 func (e *Echo) enter(c net.Conn) bool {
@@ -145,12 +163,32 @@ func (e *Echo) enter(c net.Conn) bool {
 	if e.closed {
 		return false
 	}
-	e.conns[c] = struct{}{}
+	one, ok := e.guests.enter(e.descriptor(c))
+	if !ok {
+		return false
+	}
+	if one != nil {
+		one.owed = true // io.Copy does not tell
+	}
+	e.conns[c] = one
 	return true
+}
+
+// descriptor is what a capacity watches a connection by, and -1 where none is needed.
+func (e *Echo) descriptor(c net.Conn) int {
+	fd := -1
+	if e.guests == nil {
+		return fd
+	}
+	if rc, err := c.(syscall.Conn).SyscallConn(); err == nil {
+		rc.Control(func(of uintptr) { fd = int(of) })
+	}
+	return fd
 }
 
 func (e *Echo) leave(c net.Conn) {
 	e.mu.Lock()
+	e.guests.leave(e.conns[c])
 	delete(e.conns, c)
 	e.mu.Unlock()
 	c.Close()

@@ -88,17 +88,24 @@ type echoConn struct {
 	ended    bool // there is an end to be read
 	delayed  bool // until the timer
 	timer    loop.Timer
+	guest    *guest // nil: no capacity
 }
 
 // serve begins with a client.
 func (c *echoCore) serve(fd int) {
+	one, ok := c.guests.enter(fd)
+	if !ok {
+		loop.ResetOnClose(fd)
+		loop.Close(fd)
+		return
+	}
 	var e *echoConn
 	if n := len(c.idle); n > 0 {
 		e, c.idle = c.idle[n-1], c.idle[:n-1]
 	} else {
 		e = new(echoConn)
 	}
-	*e = echoConn{core: c, fd: fd, writable: true, index: len(c.conns)}
+	*e = echoConn{core: c, fd: fd, writable: true, index: len(c.conns), guest: one}
 	c.conns = append(c.conns, e)
 	var errno loop.Errno
 	if e.key, errno = c.Add(fd, echoEvents, e); errno != 0 {
@@ -110,12 +117,18 @@ func (c *echoCore) serve(fd int) {
 	}
 }
 
-// Ready sends back what there is.
+// Ready sends back what there is. A client that has gone gets no answer, and holds no place while its
+// delay goes by.
 func (e *echoConn) Ready(ev uint32) {
 	const end = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
 	e.readable = e.readable || ev&(unix.EPOLLIN|end) != 0
 	e.writable = e.writable || ev&unix.EPOLLOUT != 0
 	e.ended = e.ended || ev&end != 0
+	if ev&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		errno, _ := unix.GetsockoptInt(e.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		e.close(loop.Errno(errno))
+		return
+	}
 	e.pump()
 }
 
@@ -132,7 +145,7 @@ func (e *echoConn) pump() {
 // step reads once and sends what came.
 func (e *echoConn) step() {
 	buf := e.core.buf
-	n, errno := loop.Recv(e.fd, buf)
+	n, errno := e.recv(buf)
 	switch {
 	case errno == unix.EAGAIN:
 		e.readable = false
@@ -157,7 +170,7 @@ func (e *echoConn) step() {
 
 // send sends p, and keeps what is not taken.
 func (e *echoConn) send(p []byte) {
-	n, errno := loop.Send(e.fd, p)
+	n, errno := e.write(p)
 	if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
 		e.close(errno)
 		return
@@ -187,7 +200,7 @@ func (e *echoConn) flush() bool {
 		if !e.writable {
 			return false
 		}
-		n, errno := loop.Send(e.fd, e.kept)
+		n, errno := e.write(e.kept)
 		if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
 			e.close(errno)
 			return false
@@ -198,6 +211,30 @@ func (e *echoConn) flush() bool {
 	}
 	e.release()
 	return true
+}
+
+// recv reads, and with a capacity notes that an answer is owed then.
+func (e *echoConn) recv(p []byte) (n int, errno loop.Errno) {
+	if e.guest == nil {
+		return loop.Recv(e.fd, p)
+	}
+	e.guest.mu.Lock()
+	defer e.guest.mu.Unlock()
+	n, errno = loop.Recv(e.fd, p)
+	e.guest.owed = n > 0
+	return n, errno
+}
+
+// write sends what is taken, and with a capacity notes whether that was all.
+func (e *echoConn) write(p []byte) (n int, errno loop.Errno) {
+	if e.guest == nil {
+		return loop.Send(e.fd, p)
+	}
+	e.guest.mu.Lock()
+	defer e.guest.mu.Unlock()
+	n, errno = loop.Send(e.fd, p)
+	e.guest.owed = n < len(p)
+	return n, errno
 }
 
 func (e *echoConn) release() {
@@ -222,6 +259,7 @@ func (e *echoConn) close(errno loop.Errno) {
 	e.timer.Stop()
 	e.release()
 	c.Forget(e.key)
+	c.guests.leave(e.guest)
 	loop.Close(e.fd)
 	e.fd = -1
 	last := c.conns[len(c.conns)-1]

@@ -32,6 +32,7 @@ type echoLoops struct {
 type echoCore struct {
 	*loop.Loop
 	opts    *EchoOptions
+	guests  *guests // of all cores; nil: no capacity
 	greet   []byte
 	ports   []*echoPort
 	conns   []*echoConn // in no order; each knows its index
@@ -43,7 +44,7 @@ type echoCore struct {
 
 // newEchoLoops takes over listening sockets, and opens each once more for every further loop. On an
 // error the listeners are the caller's still.
-func newEchoLoops(n int, listeners []net.Listener, o *EchoOptions) (*echoLoops, error) {
+func newEchoLoops(n int, listeners []net.Listener, o *EchoOptions, g *guests) (*echoLoops, error) {
 	e := &echoLoops{restore: func() {}}
 	for range n {
 		l, err := loop.New()
@@ -51,7 +52,7 @@ func newEchoLoops(n int, listeners []net.Listener, o *EchoOptions) (*echoLoops, 
 			e.close()
 			return nil, err
 		}
-		c := &echoCore{Loop: l, opts: o, buf: make([]byte, echoBuffer), delays: l.NewQueue()}
+		c := &echoCore{Loop: l, opts: o, guests: g, buf: make([]byte, echoBuffer), delays: l.NewQueue()}
 		if o.Name != "" {
 			c.greet = []byte(o.Name + "\n")
 		}

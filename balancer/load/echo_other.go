@@ -13,7 +13,7 @@ func EchoLoops() int { return 0 }
 // echoLoops is never made here.
 type echoLoops struct{}
 
-func newEchoLoops(int, []net.Listener, *EchoOptions) (*echoLoops, error) {
+func newEchoLoops(int, []net.Listener, *EchoOptions, *guests) (*echoLoops, error) {
 	return nil, errors.New("event loops need Linux")
 }
 

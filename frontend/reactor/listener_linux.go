@@ -26,6 +26,7 @@ type listener struct {
 	fd    int      // owned
 	key   loop.Key // 0: not registered (the loop's first key is its own)
 	bind  frontend.Bind
+	index int    // of bind in Options.Bind
 	owner bool   // of the path of a unix socket
 	crowd int    // turns in a row in which somebody waited
 	turn  uint64 // the last of them
@@ -35,28 +36,29 @@ type listener struct {
 	wake  func() // bound once: a method value allocates
 }
 
-func (p *port) newListener(fd int, b frontend.Bind) *listener {
-	l := &listener{port: p, fd: fd, bind: b}
+func (p *port) newListener(fd, index int) *listener {
+	l := &listener{port: p, fd: fd, bind: p.Bind[index], index: index}
 	l.wake = func() { p.Post(l.resume) }
 	p.listeners = append(p.listeners, l)
 	return l
 }
 
-// listen opens an address on every core. The first socket is bound without SO_REUSEPORT, so that an
+// listen opens the index-th address on every core. The first socket is bound without SO_REUSEPORT, so that an
 // address in use by anybody else is an error and not a share; the others join it.
-func (s *Server) listen(b frontend.Bind) error {
+func (s *Server) listen(index int) error {
+	b := s.Bind[index]
 	first, addr, err := s.listenFirst(b)
 	if err != nil {
 		return err
 	}
 	s.addrs = append(s.addrs, addr)
-	s.ports[0].newListener(first, b).owner = true
+	s.ports[0].newListener(first, index).owner = true
 	for _, p := range s.ports[1:] {
 		fd, err := s.listenAgain(first, b, addr)
 		if err != nil {
 			return err
 		}
-		p.newListener(fd, b)
+		p.newListener(fd, index)
 	}
 	return nil
 }
@@ -279,7 +281,7 @@ func (l *listener) accept() bool {
 	switch errno {
 	case 0:
 		l.pause = 0
-		p.start(fd, peer(&l.sa))
+		p.start(fd, peer(&l.sa), l.index)
 		return true
 	case unix.EAGAIN, unix.EINTR:
 		p.GiveSlot()
@@ -299,6 +301,7 @@ func (l *listener) rest(err error) {
 		l.port.LogNoAccept(err)
 		l.pause = firstPause
 	}
+	l.port.starve()
 	l.listenFor(0)
 	l.port.look.Arm(&l.timer, l, l.pause)
 	l.pause = min(2*l.pause, longestPause)

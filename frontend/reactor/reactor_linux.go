@@ -133,11 +133,19 @@ func (c *core) takeAttempt() *attempt {
 		c.spare = c.spare[:n-1]
 		return a
 	}
-	return new(attempt)
+	a := new(attempt)
+	woken := func() { // made once: it allocates
+		if s := a.session; s != nil && s.state == queued {
+			defer loop.Contain(s)
+			s.woken()
+		}
+	}
+	a.OnWake(func() { c.Post(woken) })
+	return a
 }
 
 func (c *core) putAttempt(a *attempt) {
-	*a = attempt{}
+	*a = attempt{Quest: a.Quest}
 	if len(c.spare) < keptAttempts {
 		c.spare = append(c.spare, a)
 	}

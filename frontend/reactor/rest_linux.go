@@ -17,6 +17,8 @@ const (
 	// restBytes is the most that a connection may have carried whose socket rests: the kernel gives one
 	// that carries much larger buffers, and it keeps them.
 	restBytes = 64 << 10
+	// starvedFor is how long none rests after a descriptor was missing: longer than a listener pauses then.
+	starvedFor = 2 * longestPause
 )
 
 // resting is a socket whose connection to a backend was ended by both sides. To connect it once more
@@ -36,7 +38,10 @@ type resting struct {
 // reports false if it is to be closed.
 func (s *session) rest() bool {
 	p, d := s.port, &s.server
-	if d.fd < 0 || s.failure != nil || s.unix || s.bound || d.err || s.up.moved+s.down.moved > restBytes || len(p.resting) == mostResting {
+	if d.fd < 0 || s.failure != nil || s.unix || s.bound || d.err || s.up.moved+s.down.moved > restBytes {
+		return false
+	}
+	if len(p.resting) == mostResting || p.Now().UnixNano()-p.starved.Load() < int64(starvedFor) {
 		return false
 	}
 	if !s.up.told {
@@ -72,6 +77,12 @@ func (p *port) rouse(family int) *resting {
 		break
 	}
 	return nil
+}
+
+// starve has no socket rest for a while: a descriptor is missing.
+func (p *port) starve() {
+	p.starved.Store(p.Now().UnixNano())
+	p.closeResting()
 }
 
 // forgetResting takes the i-th out of the list, which stays in the order of coming to rest.

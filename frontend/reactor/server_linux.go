@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"weir/backend"
@@ -23,6 +24,7 @@ type Server struct {
 	early   []sockopt.Setting // of a socket towards a backend
 	late    []sockopt.Setting
 	done    sync.WaitGroup // sessions
+	starved atomic.Int64   // when a descriptor was missing last, in Unix nanoseconds
 }
 
 // port is the part of a server that lives on one core, and belongs to its loop.
@@ -35,9 +37,9 @@ type port struct {
 	roused    []*resting // to be used again
 
 	// One queue for each length of time, so that arming is at the end.
-	quiet, half, connect, settle, look, refusal, linger, rest *loop.Queue
-	retry                                                     [retryQueues]*loop.Queue
-	life                                                      [lifeQueues]*loop.Queue
+	queue, quiet, half, connect, settle, look, refusal, speech, linger, rest *loop.Queue
+	retry                                                                    [retryQueues]*loop.Queue
+	life                                                                     [lifeQueues]*loop.Queue
 }
 
 const (
@@ -56,8 +58,8 @@ func (r *Reactor) Open(_ context.Context, o frontend.Options) (*Server, error) {
 	for _, c := range r.cores {
 		s.ports = append(s.ports, newPort(s, c))
 	}
-	for _, b := range o.Bind {
-		if err := s.listen(b); err != nil {
+	for i, b := range o.Bind {
+		if err := s.listen(i); err != nil {
 			s.Close()
 			return nil, s.ListenError(b, err)
 		}
@@ -74,7 +76,7 @@ func newPort(s *Server, c *core) *port {
 }
 
 func (p *port) queues() []**loop.Queue {
-	all := []**loop.Queue{&p.quiet, &p.half, &p.connect, &p.settle, &p.look, &p.refusal, &p.linger, &p.rest}
+	all := []**loop.Queue{&p.queue, &p.quiet, &p.half, &p.connect, &p.settle, &p.look, &p.refusal, &p.speech, &p.linger, &p.rest}
 	for i := range p.retry {
 		all = append(all, &p.retry[i])
 	}

@@ -14,6 +14,7 @@ import (
 	"weir/backend/sockopt"
 	"weir/frontend"
 	"weir/frontend/reactor/loop"
+	"weir/frontend/refusal"
 	"weir/frontend/relay"
 )
 
@@ -22,9 +23,11 @@ type state uint8
 
 const (
 	choosing   state = iota // between two attempts: a pause, or a name being resolved
+	queued                  // waiting for a backend
 	connecting              // to a backend
 	relaying
 	delivering // one side has failed: the other gets what was read, then a reset
+	refusing   // the client says its part, before it is told why it gets no backend
 	discarding // the client still sends what nobody wants, while it reads its answer
 	ended
 )
@@ -63,6 +66,8 @@ type live struct {
 
 // attempt is what a session needs only until it has a backend.
 type attempt struct {
+	frontend.Quest
+	session *session // nil: none's
 	began   time.Time
 	target  []byte // the address of the backend
 	looking bool   // for that address
@@ -76,6 +81,9 @@ type failure struct {
 	outcome frontend.Outcome
 	phase   frontend.Phase
 	err     error
+
+	speech  *refusal.Speech // to be told
+	hearing refusal.Hearing
 
 	left  int           // bytes that were unacknowledged at the last look
 	since time.Time     // it is so many
@@ -95,17 +103,25 @@ type side struct {
 	err      bool // an error was told of
 }
 
-// start makes an accepted client a session. The slot it has is given back at its end.
-func (p *port) start(fd int, from netip.AddrPort) {
+// start makes an accepted client a session, if it is let in. The slot it has is given back at its end.
+func (p *port) start(fd int, from netip.AddrPort, bind int) {
+	admitted, ok := p.Admit(from, bind, p.Now())
+	if !ok {
+		loop.ResetOnClose(fd)
+		loop.Close(fd)
+		p.GiveSlot()
+		return
+	}
 	s := p.takeSession()
 	defer loop.Contain(s)
 	s.live = live{port: p, attempt: p.takeAttempt()}
+	s.attempt.session = s
 	s.client = side{session: s, fd: int32(fd), writable: true}
 	s.server = side{session: s, fd: -1}
 	s.up = stream{session: s, from: &s.client, to: &s.server}
 	s.down = stream{session: s, from: &s.server, to: &s.client}
 	p.enter(s)
-	p.Begin(&s.Session, from, p.Now())
+	p.Begin(&s.Session, &s.attempt.Quest, from, admitted, p.Now())
 	s.LogServing()
 	var errno loop.Errno
 	if s.client.key, errno = p.Add(fd, events, &s.client); errno != 0 {
@@ -130,9 +146,38 @@ func (s *session) armLife(d time.Duration) {
 	s.port.life[at].Arm(&s.life, s, d)
 }
 
-// choose acquires a backend and connects to it.
+// choose acquires a backend and connects to it, or waits for one.
 func (s *session) choose() {
 	b, pause, err := s.Choose(s.port.Now())
+	if err != backend.ErrQueued {
+		s.chose(b, pause, err)
+		return
+	}
+	s.state = queued
+	s.port.queue.Arm(&s.misc, s, s.port.QueueTimeout)
+	if s.client.fin && s.endedSilent() {
+		s.left()
+	}
+}
+
+// woken goes on with a session that waits, if it has what it waits for.
+func (s *session) woken() {
+	b, pause, err := s.Claim(s.port.Now())
+	if err == backend.ErrQueued {
+		return
+	}
+	s.misc.Stop()
+	s.state = choosing
+	s.chose(b, pause, err)
+}
+
+// endedSilent says whether a client that has ended its stream has left with that: without a byte before.
+func (s *session) endedSilent() bool {
+	n, err := unix.IoctlGetInt(int(s.client.fd), unix.TIOCINQ)
+	return s.port.LeaveOnEnd && err == nil && n == 0
+}
+
+func (s *session) chose(b *backend.Backend, pause time.Duration, err error) {
 	if err != nil {
 		s.refuse(frontend.Unchosen(err), err)
 		return
@@ -222,8 +267,8 @@ func (s *session) open() loop.Errno {
 		}
 	}
 	fd, errno := loop.Socket(int(s.family))
-	if errno == unix.EMFILE && len(s.port.resting) > 0 {
-		s.port.closeResting()
+	if errno == unix.EMFILE {
+		s.port.starve()
 		fd, errno = loop.Socket(int(s.family))
 	}
 	if errno != 0 {
@@ -312,8 +357,10 @@ func (d *side) Ready(ev uint32) {
 	switch s.state {
 	case relaying:
 		s.pump()
-	case connecting, choosing:
+	case connecting, choosing, queued:
 		s.readyBefore(d, ev)
+	case refusing:
+		s.hear()
 	case delivering:
 		s.deliver()
 	case discarding:
@@ -324,7 +371,7 @@ func (d *side) Ready(ev uint32) {
 // readyBefore is Ready before there is a backend.
 func (s *session) readyBefore(d *side, ev uint32) {
 	if d == &s.client {
-		if ev&(unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		if ev&(unix.EPOLLHUP|unix.EPOLLERR) != 0 || s.state == queued && d.fin && s.endedSilent() {
 			s.left()
 		}
 		return
@@ -425,6 +472,10 @@ func (s *session) Expired(t *loop.Timer) {
 	case s.state == connecting:
 		b := s.Chosen()
 		s.unreached(b, dialError(b, "connect", os.ErrDeadlineExceeded))
+	case s.state == queued:
+		s.refuse(frontend.QueueTimeout, nil)
+	case s.state == refusing:
+		s.finish()
 	case s.state == choosing && s.looking:
 		b := s.Chosen()
 		s.ticket++ // the look-up is not awaited any more
@@ -459,6 +510,8 @@ func (d *side) Panicked(value any, stack []byte) { d.session.Panicked(value, sta
 // phase tells how far the session has come.
 func (s *session) phase() frontend.Phase {
 	switch {
+	case s.state == queued:
+		return frontend.Queued
 	case s.state < relaying:
 		return frontend.Connecting
 	case s.up.eof || s.down.eof:

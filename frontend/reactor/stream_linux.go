@@ -107,6 +107,9 @@ func (d *stream) send(p []byte) bool {
 	if errno != 0 && errno != unix.EAGAIN && errno != unix.EINTR {
 		return s.refused(d, errno)
 	}
+	if d.moved == 0 && n > 0 && s.port.Learns() {
+		s.first(d)
+	}
 	d.moved += int64(n)
 	s.touch()
 	if d.repeated && !s.settled && d == &s.up {
@@ -119,6 +122,15 @@ func (d *stream) send(p []byte) bool {
 		d.begin, d.end = 0, uint16(copy(d.kept[:], p[n:]))
 	}
 	return true
+}
+
+// first is told of the first bytes each way.
+func (s *session) first(d *stream) {
+	if d == &s.up {
+		s.Asked(s.port.Now())
+	} else {
+		s.Answered(s.port.Now())
+	}
 }
 
 // flush delivers what was kept, and reports whether nothing is left.

@@ -124,7 +124,7 @@ func (h *half) spliced() bool { return h.pipe != nil && h.pipe.N > 0 }
 // write sends what is in the buffer. It blocks as long as dst takes nothing, and so does src.
 func (h *half) write() error {
 	n, err := h.dst.Write(h.buf[:h.n])
-	h.moved.Add(int64(n))
+	h.account(n)
 	h.n = 0
 	return err
 }
@@ -140,7 +140,7 @@ func (h *half) drain(fd uintptr) bool {
 			return true
 		}
 		h.pipe.N -= n
-		h.moved.Add(int64(n))
+		h.account(n)
 	}
 	return true
 }

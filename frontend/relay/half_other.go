@@ -33,7 +33,7 @@ type counter struct{ half *half }
 
 func (c counter) Write(p []byte) (int, error) {
 	n, err := c.half.dst.Write(p)
-	c.half.moved.Add(int64(n))
+	c.half.account(n)
 	if err != nil {
 		err = &writeError{err}
 	}

@@ -51,6 +51,10 @@ type End struct {
 
 // Pair is the two sockets of one session and the two directions between them. It owns both sockets.
 type Pair struct {
+	// OnFirst, unless nil, is called when the first bytes of a side have been delivered to the other. It is
+	// set before Run, and must not block.
+	OnFirst func(from Side)
+
 	conns    [2]Conn
 	up, down half // up: from the client to the backend
 
@@ -170,6 +174,13 @@ func (h *half) init(p *Pair, from Side, stock *Stock) {
 	h.src, h.dst = p.conns[from], p.conns[1-from]
 	h.done = make(chan struct{})
 	h.stock = stock
+}
+
+// account counts n bytes that were delivered.
+func (h *half) account(n int) {
+	if h.moved.Add(int64(n)) == int64(n) && n > 0 && h.pair.OnFirst != nil {
+		h.pair.OnFirst(h.side)
+	}
 }
 
 func (h *half) run() {

@@ -64,6 +64,7 @@ type Loop struct {
 
 	mu      sync.Mutex
 	posted  []func()
+	asleep  bool // has to be woken
 	closed  bool
 	running []func() // the list that posted is swapped with
 	stopped bool
@@ -111,6 +112,7 @@ func (l *Loop) Run() {
 		}
 		l.runAgain()
 		l.expire()
+		l.runPosted()
 	}
 }
 
@@ -123,8 +125,8 @@ func (l *Loop) Now() time.Time { return l.start.Add(l.now) }
 // Turn returns the number of this turn: each handles what one look at the kernel has brought.
 func (l *Loop) Turn() uint64 { return l.turn }
 
-// Post has f run by the loop soon, or never if the loop stops before. It may be called from any
-// goroutine, at any time, and never blocks.
+// Post has f run by the loop soon, or never if the loop stops before: at the end of this turn when it is the
+// loop that posts. It may be called from any goroutine, at any time, and never blocks.
 func (l *Loop) Post(f func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -132,7 +134,8 @@ func (l *Loop) Post(f func()) {
 		return
 	}
 	l.posted = append(l.posted, f)
-	if len(l.posted) == 1 {
+	if l.asleep {
+		l.asleep = false
 		unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}
 }
@@ -205,15 +208,31 @@ func (l *Loop) Again(h Handler) { l.again = append(l.again, h) }
 
 // wait returns how many events there are, having waited for one if nothing else is to be done.
 func (l *Loop) wait() int {
-	if len(l.again) > 0 {
+	if len(l.again) > 0 || !l.sleep() {
 		return poll(l.ep, l.events[:], 0)
 	}
+	defer l.rise()
 	ms := l.untilDue(blindMS)
 	if n := poll(l.ep, l.events[:], ms); n > 0 || ms < blindMS {
 		return n
 	}
 	l.now = time.Since(l.start)
 	return block(l.ep, l.events[:], l.untilDue(math.MaxInt32))
+}
+
+// sleep says that whoever posts from now on has to wake the loop. It reports false if somebody already has
+// posted.
+func (l *Loop) sleep() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asleep = len(l.posted) == 0
+	return l.asleep
+}
+
+func (l *Loop) rise() {
+	l.mu.Lock()
+	l.asleep = false
+	l.mu.Unlock()
 }
 
 // untilDue returns the milliseconds until the next timer, rounded up, at most most. -1: none is armed
@@ -261,21 +280,23 @@ func (l *Loop) runAgain() {
 	l.again = l.again[:n]
 }
 
-// waker runs what was posted.
+// runPosted runs what was posted until now.
+func (l *Loop) runPosted() {
+	l.mu.Lock()
+	l.posted, l.running = l.running[:0], l.posted
+	l.mu.Unlock()
+	for i, f := range l.running {
+		l.running[i] = nil
+		f()
+	}
+}
+
+// waker is told that somebody has posted.
 type waker Loop
 
 func (w *waker) Ready(uint32) {
 	var eight [8]byte
 	unix.Read(w.wake, eight[:])
-	w.mu.Lock()
-	w.posted, w.running = w.running[:0], w.posted
-	w.mu.Unlock()
-	for i, f := range w.running {
-		w.running[i] = nil
-		f()
-	}
 }
 
-func (w *waker) Panicked(value any, stack []byte) {
-	panic(fmt.Sprintf("posted function: %v\n%s", value, stack))
-}
+func (w *waker) Panicked(value any, stack []byte) { panic(fmt.Sprintf("%v\n%s", value, stack)) }

@@ -1,0 +1,84 @@
+package backend
+
+import (
+	"math"
+	"time"
+
+	"weir/backend/learn"
+)
+
+// learners is the backends of a pool that have learned limits.
+type learners struct {
+	all []*Backend
+	due time.Duration // no limit changes by time alone before
+}
+
+const neverDue = time.Duration(math.MaxInt64)
+
+func (l *learners) add(b *Backend, o *Options) {
+	if !o.Learn {
+		return
+	}
+	limit := learn.New(learn.Options{Min: o.MinConnections, Max: o.MaxConnections})
+	b.learned = &limit
+	b.max = limit.Limit()
+	l.all = append(l.all, b)
+}
+
+// observe takes what a session has found out about b.
+func (p *Pool) observe(b *Backend, s learn.Sample) {
+	changed := b.learned.Observe(s)
+	if due := b.learned.Due(); due > 0 {
+		p.learners.due = min(p.learners.due, due)
+	}
+	if changed {
+		p.relearn(b, s.Now)
+	}
+}
+
+func (p *Pool) relearn(b *Backend, now time.Duration) {
+	b.max = b.learned.Limit()
+	b.tier.tell(b, now, p.opts.SlowStart)
+}
+
+// settleLearned does what time alone has decided about the learned limits.
+func (p *Pool) settleLearned(now time.Duration) {
+	l := &p.learners
+	l.due = neverDue
+	for _, b := range l.all {
+		if b.learned.Settle(now) {
+			p.relearn(b, now)
+		}
+		if due := b.learned.Due(); due > 0 {
+			l.due = min(l.due, due)
+		}
+	}
+}
+
+// FirstByte reports how long the backend took to answer: from when it had something to answer to the first
+// byte. Only a pool that [Pool.Learns] wants to know.
+func (l *Lease) FirstByte(took time.Duration) {
+	p, b := l.pool, l.backend
+	if p == nil || b.learned == nil {
+		return
+	}
+	now := p.Since()
+	p.mu.Lock()
+	defer p.unlock()
+	p.observe(b, learn.Sample{Kind: learn.FirstByte, Latency: took, Active: int(l.active), Now: now})
+}
+
+// Unanswered reports that the backend ended the session without having sent a byte.
+func (l *Lease) Unanswered() {
+	p, b := l.pool, l.backend
+	if p == nil || b.learned == nil {
+		return
+	}
+	now := p.Since()
+	p.mu.Lock()
+	defer p.unlock()
+	p.observe(b, learn.Sample{Kind: learn.FirstByte, Active: int(l.active), Now: now, Failed: true})
+}
+
+// Learns says whether the pool finds out the limit of any backend, for which it wants to hear of first bytes.
+func (p *Pool) Learns() bool { return len(p.learners.all) > 0 }

@@ -1,0 +1,91 @@
+package frontend
+
+import (
+	"net/netip"
+	"time"
+
+	"weir/frontend/access"
+	"weir/frontend/rate"
+)
+
+// Admission is what decides about a client before it costs more than its socket. The zero Admission lets
+// everybody in.
+type Admission struct {
+	// Access says who may connect at all.
+	Access *access.List
+	// Rate bounds the new sessions of all clients together, Clients what each of them may do.
+	Rate    *rate.Bucket
+	Clients *rate.Clients
+	// Classes says of which class of its pool a client is.
+	Classes Classes
+}
+
+// Classes says of which class a client is: by the address it connected to, or else by its own.
+type Classes struct {
+	// Binds holds the class for each of Options.Bind, -1 where the client's address decides. It may be
+	// shorter.
+	Binds []int
+	// Prefixes holds the classes of clients' addresses.
+	Prefixes *access.Classes
+	// Default is the class of everybody else.
+	Default int
+}
+
+func (c *Classes) of(client netip.Addr, bind int) int {
+	if bind < len(c.Binds) && c.Binds[bind] >= 0 {
+		return c.Binds[bind]
+	}
+	if i, ok := c.Prefixes.Of(client); ok {
+		return i
+	}
+	return c.Default
+}
+
+// Admitted is what is to be remembered of a client that was let in.
+type Admitted struct {
+	client rate.Ref
+	class  int
+}
+
+// Admit says whether a client that was just accepted at the bind-th address is let in; if not, its session
+// is over, and counted and told as such. Then the engine resets it: a client that is not welcome is worth
+// no further word. One that was let in is to Begin.
+//
+// A stranger makes us spend one accept and one close, a look-up in the access list, and if that lets it in
+// one in the table of clients, which is bounded; and a log line, if sessions are logged.
+func (f *Frontend) Admit(from netip.AddrPort, bind int, now time.Time) (a Admitted, ok bool) {
+	if !f.Access.Allowed(from.Addr()) {
+		f.turnAway(from, now, Denied)
+		return a, false
+	}
+	if f.Clients != nil || f.Rate != nil {
+		at := f.Pool.At(now)
+		verdict := rate.OK
+		if a.client, verdict = f.Clients.Open(from.Addr(), at); verdict != rate.OK {
+			f.turnAway(from, now, ofVerdict(verdict))
+			return a, false
+		}
+		if !f.Rate.Take(at) {
+			f.Clients.Close(a.client)
+			f.turnAway(from, now, TooFast)
+			return a, false
+		}
+	}
+	a.class = f.Classes.of(from.Addr(), bind)
+	return a, true
+}
+
+// ofVerdict says what it means that a client may not begin a session.
+func ofVerdict(v rate.Verdict) Outcome {
+	if v == rate.TooMany {
+		return TooMany
+	}
+	return TooFast
+}
+
+// turnAway counts and logs a session that never began.
+func (f *Frontend) turnAway(from netip.AddrPort, now time.Time, why Outcome) {
+	s := Session{frontend: f, id: lastID.Add(1), from: from, accepted: now}
+	f.counters.Opened.Add(1)
+	s.Settle(Ending{Outcome: why, Phase: Connecting})
+}
