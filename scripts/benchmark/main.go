@@ -114,6 +114,11 @@ func measureAll(ctx context.Context, o options, s *stage, r *report) error {
 			return err
 		}
 	}
+	if o.rows.MatchString(admissionRow) {
+		if err := measureVariants(ctx, o, s, r, admissionRow, admissions()); err != nil {
+			return err
+		}
+	}
 	if o.rows.MatchString(poolRow) {
 		return measurePools(ctx, o, s, r)
 	}
