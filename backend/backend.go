@@ -43,6 +43,8 @@ const (
 	Ejected  State = "ejected"  // too many connections to it failed; for a time
 	Drain    State = "drain"    // weight 0: no new sessions
 	Disabled State = "disabled" // kept out by the file
+	Maint    State = "maint"    // an operator works on it
+	Removed  State = "removed"  // the file does not have it any more
 )
 
 // Backend is one server. Its name and address never change; all else belongs to its pool, under the
@@ -56,6 +58,8 @@ type Backend struct {
 	max      int          // 0: none
 	learned  *learn.Limit // what max follows; nil: nothing
 	disabled bool
+	removed  bool
+	admin    AdminState
 
 	up           bool
 	reason       string // of the last change
@@ -87,9 +91,13 @@ func (b *Backend) Address() string { return b.address }
 
 func (b *Backend) state() State {
 	switch {
+	case b.removed:
+		return Removed
 	case b.disabled:
 		return Disabled
-	case b.weight == 0:
+	case b.admin == AdminMaint:
+		return Maint
+	case b.weight == 0 || b.admin == AdminDrain:
 		return Drain
 	case !b.up:
 		return Down

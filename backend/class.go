@@ -8,6 +8,7 @@ type class struct {
 	weight         int
 	max, maxQueued int // 0: none
 	active, queued int
+	heir           *class // takes its place; nil while there is one of that name
 
 	all     *flow            // of a class that is not fair by client
 	clients map[uint64]*flow // of one that is: those that have or want a session

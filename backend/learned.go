@@ -15,14 +15,14 @@ type learners struct {
 
 const neverDue = time.Duration(math.MaxInt64)
 
-func (l *learners) add(b *Backend, o *Options) {
+// limit gives b the limit that o says, or has it learned.
+func (p *Pool) limit(b *Backend, o *Options) {
 	if !o.Learn {
+		b.max, b.learned = o.MaxConnections, nil
 		return
 	}
 	limit := learn.New(learn.Options{Min: o.MinConnections, Max: o.MaxConnections})
-	b.learned = &limit
-	b.max = limit.Limit()
-	l.all = append(l.all, b)
+	b.learned, b.max = &limit, limit.Limit()
 }
 
 // observe takes what a session has found out about b.
@@ -81,4 +81,8 @@ func (l *Lease) Unanswered() {
 }
 
 // Learns says whether the pool finds out the limit of any backend, for which it wants to hear of first bytes.
-func (p *Pool) Learns() bool { return len(p.learners.all) > 0 }
+func (p *Pool) Learns() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.learners.all) > 0
+}

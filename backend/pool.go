@@ -97,49 +97,26 @@ func NewPool(o PoolOptions) (*Pool, error) {
 }
 
 func (p *Pool) build() error {
-	var serving, backups []*Backend
 	for i := range p.opts.Backends {
-		b := p.newBackend(&p.opts.Backends[i])
-		p.learners.add(b, &p.opts.Backends[i])
-		p.all = append(p.all, b)
-		if !b.disabled && b.weight > 0 {
-			p.total++
-		}
-		if p.opts.Backends[i].Backup {
-			backups = append(backups, b)
-		} else {
-			serving = append(serving, b)
-		}
+		p.all = append(p.all, p.newBackend(&p.opts.Backends[i]))
 	}
-	var err error
-	if p.serving, err = newTier(p.opts.Strategy, serving, p.opts.Random); err != nil {
-		return err
-	}
-	if p.backup, err = newTier(p.opts.Strategy, backups, p.opts.Random); err != nil {
-		return err
-	}
-	for _, b := range p.all {
-		if b.usable() {
-			b.tier.usable++
-		}
-		b.tier.tell(b, 0, p.opts.SlowStart)
-	}
-	return nil
+	return p.arrange()
 }
 
 func (p *Pool) newBackend(o *Options) *Backend {
-	return &Backend{
+	b := &Backend{
 		name:     o.Name,
 		network:  o.Network,
 		address:  o.Address,
 		weight:   o.Weight,
-		max:      o.MaxConnections,
 		disabled: o.Disabled,
 		up:       o.Up,
 		reason:   "initial state",
 		since:    time.Now(),
 		failures: health.NewPassive(p.opts.Passive.Failures, p.opts.Passive.Window),
 	}
+	p.limit(b, o)
+	return b
 }
 
 // Since returns the pool's clock: what Request.Now wants.

@@ -176,8 +176,17 @@ func (p *Pool) sendAway(why error) {
 	}
 }
 
-// class returns the class of a request. A pool without classes has but one.
-func (p *Pool) class(r *Request) *class { return p.queue.classes[min(r.Class, len(p.queue.classes)-1)] }
+// class returns the class of a request: the one it had before, if the pool still has that. A pool without
+// classes has but one.
+func (p *Pool) class(r *Request) *class {
+	if r.class == nil {
+		r.class = p.queue.classes[min(r.Class, len(p.queue.classes)-1)]
+	}
+	for r.class.heir != nil {
+		r.class = r.class.heir
+	}
+	return r.class
+}
 
 // waitBuckets is how many spans of waiting time are told apart: the first is up to a millisecond, each
 // further one up to twice as long, and the last is all that is longer than half a minute.

@@ -17,6 +17,7 @@ type trial struct {
 	asked  int
 	ended  int
 	before map[string]int // sessions of whatever has a limit, before this step
+	ever   []*Backend     // those that are gone, too
 }
 
 // Whatever comes: no limit is ever passed, nobody waits while a slot is free that he may have, and everybody
@@ -26,6 +27,7 @@ func TestQueueProperties(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			tr := &trial{random: r, before: make(map[string]int), stage: set(t, someOptions(r), someBackends(r)...)}
+			tr.ever = tr.all
 			for range 3000 {
 				tr.step()
 				tr.check()
@@ -76,8 +78,34 @@ func (tr *trial) step() {
 		tr.Pool.SetMaxConnections(tr.random.IntN(12))
 	case n < 48:
 		tr.SetBackendMax(tr.all[tr.random.IntN(len(tr.all))], tr.random.IntN(5))
+	case n < 49:
+		tr.reconfigure()
+	case n < 51:
+		tr.SetAdmin(tr.all[tr.random.IntN(len(tr.all))], AdminState(tr.random.IntN(3)), "test")
+	case n < 53:
+		tr.SetWeight(tr.all[tr.random.IntN(len(tr.all))], tr.random.IntN(3), "test")
 	case len(tr.open) > 0:
 		tr.visit(tr.random.IntN(len(tr.open)))
+	}
+}
+
+// reconfigure changes everything there is to change. Some backends stay, some go, some are new.
+func (tr *trial) reconfigure() {
+	o := someOptions(tr.random)
+	for _, line := range someBackends(tr.random) {
+		o.Backends = append(o.Backends, parse(tr.t, line))
+	}
+	added, removed, err := tr.Reconfigure(o)
+	if err != nil {
+		tr.t.Fatal(err)
+	}
+	for _, b := range added {
+		tr.ever = append(tr.ever, b)
+	}
+	for _, b := range removed {
+		if b.state() != Removed {
+			tr.t.Fatalf("removed %s is %s", b.name, b.state())
+		}
 	}
 }
 
@@ -106,17 +134,17 @@ func (tr *trial) visit(i int) {
 func (tr *trial) check() {
 	tr.t.Helper()
 	q := tr.QueueSnapshot()
-	if q.Length > tr.queue.opts.Size {
-		tr.t.Fatalf("%d wait in a queue for %d", q.Length, tr.queue.opts.Size)
-	}
+	tr.bounded("the queue", q.Length, max(1, tr.queue.opts.Size))
 	active, slot := 0, false
 	tr.bounded("the pool", tr.Pool.active, tr.Pool.max)
 	for i, c := range tr.queue.classes {
-		tr.bounded(fmt.Sprint("class ", i), c.active, c.max)
+		tr.bounded(fmt.Sprintf("class %d %p", i, c), c.active, c.max)
+	}
+	for _, b := range tr.ever {
+		active += b.active
 	}
 	for _, b := range tr.all {
-		tr.bounded(b.name, b.active, b.max)
-		active += b.active
+		tr.bounded(fmt.Sprintf("%s %p", b.name, b), b.active, b.max)
 		slot = slot || b.usable() && !b.full() && (b.tier == tr.serving || tr.serving.usable == 0)
 	}
 	if active != tr.Pool.active {

@@ -14,6 +14,7 @@ type Request struct {
 	Class int
 
 	seq   uint64 // of its first wait; 0: none yet
+	class *class // nil: not looked up yet
 	key   uint64
 	tried []*Backend
 	buf   [4]*Backend // keeps tried from the heap

@@ -16,7 +16,11 @@ type Status struct {
 }
 
 // Backends returns the pool's backends in the order of the file. The caller must not change the list.
-func (p *Pool) Backends() []*Backend { return p.all }
+func (p *Pool) Backends() []*Backend {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all
+}
 
 // Snapshot returns the state of every backend, in the order of the file.
 func (p *Pool) Snapshot() []Status {

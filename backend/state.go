@@ -58,6 +58,9 @@ func (p *Pool) SetBackendMax(b *Backend, n int) {
 // change applies set to b and draws every conclusion: counts, the strategy's view, the event.
 func (p *Pool) change(b *Backend, now time.Duration, reason string, set func()) {
 	from := b.state()
+	if from == Removed {
+		return
+	}
 	set()
 	to := b.state()
 	if from == to {
@@ -69,11 +72,21 @@ func (p *Pool) change(b *Backend, now time.Duration, reason string, set func()) 
 	if to == Up {
 		b.tier.usable++
 	}
-	b.reason, b.since = reason, time.Now()
 	b.tier.tell(b, now, p.opts.SlowStart)
+	p.tell(b, from, reason)
+	p.sendAwayIfDown()
+}
+
+// tell notes that the state of b is another than it was.
+func (p *Pool) tell(b *Backend, from State, reason string) {
+	b.reason, b.since = reason, time.Now()
 	p.events = append(p.events, Event{
-		Backend: b, From: from, To: to, Reason: reason, Usable: p.usable(), Total: p.total,
+		Backend: b, From: from, To: b.state(), Reason: reason, Usable: p.usable(), Total: p.total,
 	})
+}
+
+// sendAwayIfDown ends the wait of everybody when there is nothing to wait for.
+func (p *Pool) sendAwayIfDown() {
 	if p.usable() == 0 && !p.queue.opts.Hold {
 		p.sendAway(ErrNoBackend)
 	}

@@ -2,6 +2,7 @@ package backend
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"weir/backend/strategy"
@@ -9,9 +10,11 @@ import (
 
 // tier is the backends that compete with each other: those that serve, or the backups.
 type tier struct {
+	name     string // of the strategy
 	strategy strategy.Strategy
 	observer strategy.Observer // the same, if it goes by latency; else nil
 	members  []*Backend
+	weights  []int // that the strategy was made with
 	usable   int
 
 	ask strategy.Request // what the strategy is asked; kept here so that a pick allocates nothing
@@ -26,13 +29,23 @@ func newTier(name string, members []*Backend, random func() uint64) (*tier, erro
 	if err != nil {
 		return nil, fmt.Errorf("make pool: %w", err)
 	}
-	t := &tier{strategy: s, members: members}
+	t := &tier{name: name, strategy: s, members: members, weights: weights(members)}
 	t.observer, _ = s.(strategy.Observer)
 	for i, b := range members {
 		b.tier, b.index = t, i
 	}
 	return t, nil
 }
+
+func weights(members []*Backend) []int {
+	list := make([]int, len(members))
+	for i, b := range members {
+		list[i] = b.weight
+	}
+	return list
+}
+
+func (t *tier) sameWeights() bool { return slices.Equal(t.weights, weights(t.members)) }
 
 // pick returns the chosen backend, or nil when none is eligible but those tried.
 func (t *tier) pick(r *Request) *Backend {
