@@ -197,7 +197,7 @@ func logFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Count: new(int), DisableDefaultText: true,
 			Usage: "log more than warnings: -v sessions (info), -vv debug, -vvv trace"},
-		&cli.StringFlag{Name: "log-format", Value: "auto", Usage: "write the log to stderr as `FORMAT`: console, json, or auto (console on a terminal, else json)"},
+		&cli.StringFlag{Name: "log-format", Value: "auto", Usage: "write the log as `FORMAT`: console, json, or auto (console on a terminal, else json)"},
 	}
 }
 
@@ -249,15 +249,24 @@ func runCommand() *cli.Command {
 }
 
 func serve(c *cli.Context) error {
-	log, flush, err := newLogger(c)
-	if err != nil {
-		return err
-	}
-	defer flush()
+	reopen := make(chan os.Signal, 1)
+	signal.Notify(reopen, balancer.SignalReopen) // without a log file too, or it would end weir
+	defer signal.Stop(reopen)
 	cfg, err := readConfig(c)
 	if err != nil {
 		return err
 	}
+	file, err := openLog(&cfg.Log)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	log, flush, err := newLogger(c, file)
+	if err != nil {
+		return err
+	}
+	defer flush()
+	defer background(c.Context, func(ctx context.Context) { file.ReopenOnSignal(ctx, reopen, log) })()
 	b, err := balancer.New(c.Context, cfg, log)
 	if err != nil {
 		return err
@@ -271,6 +280,25 @@ func serve(c *cli.Context) error {
 		return errors.New("ended at once by a second signal")
 	}
 	return nil
+}
+
+// openLog opens the file that the log goes to; nil: it goes to stderr.
+func openLog(c *config.Log) (*balancer.LogFile, error) {
+	if c.File == "" {
+		return nil, nil
+	}
+	return balancer.OpenLogFile(c.File, os.Stderr)
+}
+
+// background runs work until end is called, which waits for it.
+func background(parent context.Context, work func(context.Context)) (end func()) {
+	ctx, cancel := context.WithCancel(parent)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work(ctx)
+	}()
+	return func() { cancel(); <-done }
 }
 
 func checkCommand() *cli.Command {
@@ -314,7 +342,7 @@ func echoCommand() *cli.Command {
 }
 
 func echo(c *cli.Context) error {
-	log, flush, err := newLogger(c)
+	log, flush, err := newLogger(c, nil)
 	if err != nil {
 		return err
 	}
@@ -426,18 +454,22 @@ func command(name, usage, synopsis, description string, action cli.ActionFunc, f
 	}
 }
 
-// newLogger returns the one logger, on stderr, and what writes out the rest of it at the end.
-func newLogger(c *cli.Context) (log zerolog.Logger, flush func(), err error) {
+// newLogger returns the one logger, on stderr or in a file, and what writes out the rest of it at the end.
+func newLogger(c *cli.Context, file *balancer.LogFile) (log zerolog.Logger, flush func(), err error) {
 	levels := []zerolog.Level{zerolog.WarnLevel, zerolog.InfoLevel, zerolog.DebugLevel, zerolog.TraceLevel}
 	level := levels[min(verbosity(c), len(levels)-1)]
 	var out io.Writer = os.Stderr
+	terminal := isatty.IsTerminal(os.Stderr.Fd())
+	if file != nil {
+		out, terminal = file, false
+	}
 	switch format := text(c, "log-format"); format {
 	case "json":
 	case "console":
-		out = console()
+		out = console(out, terminal)
 	case "auto":
-		if isatty.IsTerminal(os.Stderr.Fd()) {
-			out = console()
+		if terminal {
+			out = console(out, terminal)
 		}
 	default:
 		return log, nil, badUsage(c, "--log-format %q is none of auto, console, json", format)
@@ -446,8 +478,8 @@ func newLogger(c *cli.Context) (log zerolog.Logger, flush func(), err error) {
 	return zerolog.New(w).Level(level).With().Timestamp().Logger(), w.Flush, nil
 }
 
-func console() io.Writer {
-	return zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != "" || !isatty.IsTerminal(os.Stderr.Fd())}
+func console(out io.Writer, terminal bool) io.Writer {
+	return zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != "" || !terminal}
 }
 
 // version tells what this binary was built from.

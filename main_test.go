@@ -470,10 +470,16 @@ func (p *process) kill() {
 // wait returns the exit code.
 func (p *process) wait(t *testing.T) int {
 	t.Helper()
+	return p.waitFor(t, patience)
+}
+
+// waitFor is wait for what has so much to do.
+func (p *process) waitFor(t *testing.T, limit time.Duration) int {
+	t.Helper()
 	select {
 	case <-p.done:
 		return p.cmd.ProcessState.ExitCode()
-	case <-time.After(patience):
+	case <-time.After(limit):
 		t.Fatalf("%q does not end; its stderr:\n%s", p.cmd.Args, p.stderr)
 		return -1
 	}

@@ -86,7 +86,7 @@ func TestReadmeBlocksAreKnown(t *testing.T) {
 			"tour socat, waits for 8080 9090 7070", "tour socat", "end of tour socat",
 			"tour echo, waits for 8080 9090 7070", "tour echo", "end of tour echo", "load",
 		},
-		"toml": {"core of examples/two-echo.toml", "every key with its default", "phases"},
+		"toml": {"core of examples/two-echo.toml", "every key with its default", "phases", "fragile", "classes"},
 		"text": {"output of tour socat", "output of tour echo", "output of check, in part"},
 	}
 	for _, b := range blocks(t) {
@@ -107,7 +107,8 @@ func TestReadmeTOMLIsAccepted(t *testing.T) {
 	}
 }
 
-// The long block has every key, and each value in it is the default.
+// The long block has every key, and each value in it is the default. What there is none of by default stands
+// behind #.
 func TestReadmeHasEveryKeyWithItsDefault(t *testing.T) {
 	text := named(t, "every key with its default")[0].text
 	got, err := config.Parse("README.md", []byte(text))
@@ -123,7 +124,7 @@ func TestReadmeHasEveryKeyWithItsDefault(t *testing.T) {
 		t.Errorf("the values are not the defaults: got\n%s\nwant\n%s", normal(t, got), normal(t, want))
 	}
 	for _, key := range keys(reflect.TypeFor[config.Config]()) {
-		if !regexp.MustCompile(`(?m)(^|[{,] *|^\[+[a-z.]*)` + key + ` *[=\]]`).MatchString(text) {
+		if !regexp.MustCompile(`(?m)(^(# )?|[{,] *|^\[+[a-z.]*)` + key + ` *[=\]]`).MatchString(text) {
 			t.Errorf("the key %s is not there", key)
 		}
 	}
@@ -176,6 +177,22 @@ forward_to = "127.0.0.1:9090"
 		if line != "\n" && !strings.HasPrefix(line, "#") {
 			t.Errorf("examples/two-echo.toml has more than that: %s", line)
 		}
+	}
+}
+
+// What README.md shows of the example is all of it, but for the name.
+func TestReadmeShowsTheFragileServer(t *testing.T) {
+	got, err := config.Parse("README.md", []byte(named(t, "fragile")[0].text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := config.Load("examples/fragile-server.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Frontends[0].Name = want.Frontends[0].Name
+	if !reflect.DeepEqual(normal(t, got), normal(t, want)) {
+		t.Errorf("got\n%s\nwant\n%s", normal(t, got), normal(t, want))
 	}
 }
 

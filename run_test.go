@@ -357,7 +357,7 @@ func TestEchoSpeaksUnixAndEndsDuringADelay(t *testing.T) {
 // five times. A session in the middle of a killed process is lost with any balancer, so the killer takes
 // a moment when none is; the connections go on while the server is dead and while it returns.
 func TestTenThousandConnectionsLoseNone(t *testing.T) {
-	file, addresses := twoEcho(t)
+	file, addresses := example(t, "examples/two-echo.toml", "7070", "8080", "9090")
 	left := startEcho(t, addresses[1], "left")
 	startEcho(t, addresses[2], "right")
 	start(t, ".", "-c", file)
@@ -394,12 +394,10 @@ func startEcho(t *testing.T, address, name string) *process {
 	return p
 }
 
-// twoEcho returns the example, and its addresses: of weir, and of the two servers. Where its ports are
-// taken, it is a copy with others.
-func twoEcho(t *testing.T) (file string, addresses []string) {
+// example returns an example, and its addresses on 127.0.0.1, in the order of its ports. Where one of them
+// is taken, it is a copy with others.
+func example(t *testing.T, file string, ports ...string) (path string, addresses []string) {
 	t.Helper()
-	file = "examples/two-echo.toml"
-	ports := []string{"7070", "8080", "9090"}
 	if taken := takenPorts(ports); len(taken) > 0 {
 		t.Logf("NOTE: ports %v are taken: using a copy of %s with other ports", taken, file)
 		text := read(t, file)
@@ -408,7 +406,7 @@ func twoEcho(t *testing.T) (file string, addresses []string) {
 			text = strings.ReplaceAll(text, ":"+port, ":"+free)
 			ports[i] = free
 		}
-		file = filepath.Join(t.TempDir(), "two-echo.toml")
+		file = filepath.Join(t.TempDir(), filepath.Base(file))
 		write(t, file, text)
 	}
 	for _, port := range ports {

@@ -95,16 +95,26 @@ func (p *Pool) Leave(w *Waiter) {
 // enqueue gives a session a place, if one is to be had. why is what there is instead of a backend.
 func (p *Pool) enqueue(r *Request, w *Waiter, why error) error {
 	q, c := &p.queue, p.class(r)
-	switch {
-	case q.opts.Size == 0 || why == ErrNoBackend && !q.opts.Hold:
-		return why
-	case q.length >= q.opts.Size || c.maxQueued > 0 && c.queued >= c.maxQueued:
-		q.refused++
-		return ErrQueueFull
+	if err := q.refusal(c, why); err != nil {
+		if err == ErrQueueFull {
+			q.refused++
+		}
+		return err
 	}
 	w.pool, w.request, w.since, w.lease, w.err = p, r, r.Now, Lease{}, nil
 	q.add(w, c.flow(r.key))
 	return ErrQueued
+}
+
+// refusal says why a session of c may not wait. nil: it may.
+func (q *queue) refusal(c *class, why error) error {
+	switch {
+	case q.opts.Size == 0 || why == ErrNoBackend && !q.opts.Hold:
+		return why
+	case q.length >= q.opts.Size || c.maxQueued > 0 && c.queued >= c.maxQueued:
+		return ErrQueueFull
+	}
+	return nil
 }
 
 // serve gives what is free to those who wait. The lock is held, and kept.

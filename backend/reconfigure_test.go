@@ -115,7 +115,7 @@ func TestAdmin(t *testing.T) {
 		{func() { s.SetUp(a, true, "probe") }, "a down>up 2/2"},
 		{func() { s.SetAdmin(a, AdminMaint, "bob") }, "a up>maint 1/2"},
 		{func() { s.SetAdmin(a, AdminReady, "bob") }, "a maint>up 2/2"},
-		{func() { s.SetWeight(a, 0, "bob") }, "a up>drain 1/2"},
+		{func() { s.SetWeight(a, 0, "bob") }, "a up>drain 1/1"},
 		{func() { s.SetWeight(a, 3, "bob") }, "a drain>up 2/2"},
 	} {
 		step.do()

@@ -38,6 +38,13 @@ func (p *Pool) SetUp(b *Backend, up bool, reason string) {
 	p.forgetRestored()
 }
 
+// ProbedUp returns what SetUp said of b last, or else its options.
+func (p *Pool) ProbedUp(b *Backend) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return b.up
+}
+
 // SetMaxConnections changes the limit of the whole pool. 0: none. What is above a lower limit stays until
 // it ends.
 func (p *Pool) SetMaxConnections(n int) {

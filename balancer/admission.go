@@ -42,10 +42,7 @@ func admission(c *config.Frontend) frontend.Admission {
 
 // classes counts as queueOptions does: those of the file, and behind them the default.
 func classes(c *config.Frontend) frontend.Classes {
-	k := frontend.Classes{Default: len(c.Classes)}
-	for range c.BindOn {
-		k.Binds = append(k.Binds, -1)
-	}
+	k := frontend.Classes{Default: len(c.Classes), Binds: make(map[frontend.Bind]int)}
 	prefixes := make([][]netip.Prefix, len(c.Classes))
 	for i := range c.Classes {
 		for _, m := range c.Classes[i].Match {
@@ -53,11 +50,8 @@ func classes(c *config.Frontend) frontend.Classes {
 				prefixes[i] = append(prefixes[i], m.Prefix.Prefix)
 				continue
 			}
-			for j, bind := range c.BindOn {
-				if bind == m.BindOn {
-					k.Binds[j] = i
-				}
-			}
+			network, address := m.BindOn.Listen()
+			k.Binds[frontend.Bind{Network: network, Address: address}] = i
 		}
 	}
 	k.Prefixes = access.NewClasses(prefixes)

@@ -17,10 +17,11 @@ import (
 
 // assembler translates a configuration into the options of the other rooms.
 type assembler struct {
-	ctx   context.Context
-	log   zerolog.Logger
-	stock *relay.Stock
-	slots *frontend.Slots
+	ctx      context.Context
+	log      zerolog.Logger
+	sessions *frontend.SessionLog
+	stock    *relay.Stock
+	slots    *frontend.Slots
 	// reactor runs the frontends that want it; nil when none does.
 	reactor *reactor.Reactor
 }
@@ -62,24 +63,36 @@ func ok[S server](s S, err error) (server, error) {
 }
 
 func (a *assembler) part(c *config.Frontend) (*part, error) {
-	p := &part{name: c.Name}
-	notify := notifier{log: a.log, frontend: c.Name}
-	if c.Health.OnDown == "close" {
-		notify.cut = func(b *backend.Backend) { p.frontend.CutBackend(b) }
-	}
-	var err error
-	if p.pool, err = backend.NewPool(poolOptions(c, notify.event)); err != nil {
-		return nil, err
-	}
-	o, err := a.frontendOptions(c, p.pool)
+	p := &part{name: c.Name, config: c, log: a.log}
+	p.cutsOnDown.Store(c.Health.OnDown == "close")
+	r, err := rules(c, nil, nil)
 	if err != nil {
-		return nil, fmt.Errorf("frontend %s: %w", c.Name, err)
-	}
-	if p.frontend, err = a.open(c, o); err != nil {
 		return nil, err
 	}
-	p.probers = newProbers(c, p.pool)
+	if p.pool, err = backend.NewPool(poolOptions(c, p.event)); err != nil {
+		return nil, err
+	}
+	if p.frontend, err = a.open(c, a.frontendOptions(c, p.pool, r)); err != nil {
+		return nil, err
+	}
+	p.rules, p.probers = r, newProbers(c, p.pool)
 	return p, nil
+}
+
+// reloadOptions are those of a pool that serves already: a backend that is new there begins down, if it is
+// probed, and serves from its first good probe on.
+func reloadOptions(c *config.Frontend, pool *backend.Pool) backend.PoolOptions {
+	o := poolOptions(c, nil)
+	had := make(map[string]bool)
+	for _, b := range pool.Backends() {
+		had[b.Name()+" "+b.Address()] = true
+	}
+	for i := range o.Backends {
+		if b := &o.Backends[i]; !had[b.Name+" "+b.Address] && c.Health.Kind != "none" {
+			b.Up = false
+		}
+	}
+	return o
 }
 
 func poolOptions(c *config.Frontend, notify func(backend.Event)) backend.PoolOptions {
@@ -118,22 +131,36 @@ func backendOptions(c *config.Backend, h *config.Health) backend.Options {
 	}
 }
 
-func (a *assembler) frontendOptions(c *config.Frontend, pool *backend.Pool) (frontend.Options, error) {
+func (a *assembler) frontendOptions(c *config.Frontend, pool *backend.Pool, rules *frontend.Rules) frontend.Options {
+	return frontend.Options{
+		Name:     c.Name,
+		Bind:     binds(c.BindOn),
+		Pool:     pool,
+		Slots:    a.slots,
+		Stock:    a.stock,
+		Log:      a.log,
+		Sessions: a.sessions,
+		Rules:    *rules,
+	}
+}
+
+// rules translates what may change while a frontend serves. before is what it had, if anything: counts of
+// clients go on where their limits have not changed.
+func rules(c, before *config.Frontend, had *frontend.Rules) (*frontend.Rules, error) {
 	socket := sockopt.Options{
 		KeepaliveIdle:     c.Keepalive.Idle.Std(),
 		KeepaliveInterval: c.Keepalive.Interval.Std(),
 		KeepaliveCount:    c.Keepalive.Count,
 		UserTimeout:       c.UserTimeout.Std(),
 	}
-	dialer := backend.NewDialer(c.ConnectTimeout.Std(), socket, sources(c.SourceAddress))
 	onNoBackend, onRefuse, err := refusals(c)
-	return frontend.Options{
-		Name:             c.Name,
-		Bind:             binds(c.BindOn),
+	if err != nil {
+		return nil, fmt.Errorf("frontend %s: %w", c.Name, err)
+	}
+	r := &frontend.Rules{
 		Backlog:          c.Backlog,
 		Socket:           socket,
-		Pool:             pool,
-		Dialer:           dialer,
+		Dialer:           backend.NewDialer(c.ConnectTimeout.Std(), socket, sources(c.SourceAddress)),
 		Retries:          c.Retries,
 		IdleTimeout:      c.IdleTimeout.Std(),
 		HalfCloseTimeout: c.HalfCloseTimeout.Std(),
@@ -145,10 +172,14 @@ func (a *assembler) frontendOptions(c *config.Frontend, pool *backend.Pool) (fro
 		OnNoBackend:      onNoBackend,
 		OnRefuse:         onRefuse,
 		Admission:        admission(c),
-		Slots:            a.slots,
-		Stock:            a.stock,
-		Log:              a.log,
-	}, err
+	}
+	if had != nil && before.Client == c.Client {
+		r.Admission.Clients = had.Admission.Clients
+	}
+	if had != nil && before.Rate == c.Rate {
+		r.Admission.Rate = had.Admission.Rate
+	}
+	return r, nil
 }
 
 func binds(addresses []config.Address) []frontend.Bind {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -23,24 +24,29 @@ import (
 // Balancer is one weir.
 type Balancer struct {
 	log      zerolog.Logger
-	shutdown config.Shutdown
+	sessions *frontend.SessionLog
 	stock    *relay.Stock
+	slots    *frontend.Slots
 	reactor  *reactor.Reactor // nil: no frontend wants it
-	parts    []*part
-}
 
-// part is one frontend with the pool behind it and the probers of that pool.
-type part struct {
-	name     string
-	frontend server
-	pool     *backend.Pool
-	probers  []*prober
+	changing sync.Mutex // one reload at a time, and none beside the end
+
+	mu       sync.Mutex
+	config   *config.Config
+	parts    []*part
+	watching context.Context // nil before Run
+	started  chan struct{}   // closed by Run
+	leaving  sync.WaitGroup  // parts that a reload has removed
+	stopping bool
 }
 
 // server is a frontend as its engine runs it.
 type server interface {
 	Addrs() []net.Addr
 	Counters() *frontend.Counters
+	// Prepare opens what is missing to listen on those addresses with those rules; nothing changes before
+	// commit.
+	Prepare(ctx context.Context, binds []frontend.Bind, rules *frontend.Rules) (commit, abort func(), err error)
 	// Serve accepts until ctx ends, then closes the listeners and leaves the sessions to Drain, which
 	// cuts what is left when its ctx ends.
 	Serve(ctx context.Context) error
@@ -49,6 +55,8 @@ type server interface {
 	Watch(ctx context.Context)
 	// CutBackend ends the sessions of one backend.
 	CutBackend(b *backend.Backend)
+	// ForgetBackend lets go of what is known of a backend that is gone.
+	ForgetBackend(b *backend.Backend)
 	// Close closes the listeners of a frontend that never served.
 	Close()
 }
@@ -60,15 +68,15 @@ func New(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*Balancer
 	if err != nil {
 		return nil, err
 	}
-	b := &Balancer{log: log, shutdown: cfg.Shutdown, stock: relay.NewStock(shares.pipes)}
-	if anyReactor(cfg) {
-		if b.reactor, err = reactor.New(reactor.Loops(), b.stock); err != nil {
-			return nil, err
-		}
+	b := &Balancer{
+		log: log, config: cfg, started: make(chan struct{}), stock: relay.NewStock(shares.pipes), slots: frontend.NewSlots(shares.sessions),
+		sessions: frontend.NewSessionLog(log, sessionPolicy(&cfg.Log)),
 	}
-	a := assembler{ctx: ctx, log: log, stock: b.stock, slots: frontend.NewSlots(shares.sessions), reactor: b.reactor}
+	if err := b.makeReactor(cfg); err != nil {
+		return nil, err
+	}
 	for i := range cfg.Frontends {
-		p, err := a.part(&cfg.Frontends[i])
+		p, err := b.assembler(ctx).part(&cfg.Frontends[i])
 		if err != nil {
 			b.Close()
 			return nil, err
@@ -76,6 +84,24 @@ func New(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*Balancer
 		b.parts = append(b.parts, p)
 	}
 	return b, nil
+}
+
+// makeReactor makes the reactor, if a frontend wants it and there is none.
+func (b *Balancer) makeReactor(cfg *config.Config) (err error) {
+	if b.reactor != nil || !anyReactor(cfg) {
+		return nil
+	}
+	if b.reactor, err = reactor.New(reactor.Loops(), b.stock); err != nil {
+		return err
+	}
+	if b.watching != nil {
+		b.reactor.Start()
+	}
+	return nil
+}
+
+func (b *Balancer) assembler(ctx context.Context) *assembler {
+	return &assembler{ctx: ctx, log: b.log, sessions: b.sessions, stock: b.stock, slots: b.slots, reactor: b.reactor}
 }
 
 // Close lets go of a balancer that was never run.
@@ -118,6 +144,8 @@ func (b *Balancer) Pool(frontend string) *backend.Pool {
 }
 
 func (b *Balancer) part(name string) *part {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, p := range b.parts {
 		if p.name == name {
 			return p
@@ -131,61 +159,58 @@ func (b *Balancer) part(name string) *part {
 // is called once and closes all that New opened.
 func (b *Balancer) Run(stop, now context.Context) error {
 	defer b.closeEngine()
-	if b.reactor != nil {
-		b.reactor.Start()
-		defer b.reactor.Stop()
-	}
-	accepting, endAccepting := context.WithCancel(context.Background())
-	defer endAccepting()
 	watching, endWatching := context.WithCancel(context.Background())
 	defer endWatching()
-
-	var serving, watchers errgroup.Group
-	for _, p := range b.parts {
-		serving.Go(func() error { return p.frontend.Serve(accepting) })
-		p.watch(watching, &watchers)
-	}
+	b.start(watching)
 	<-stop.Done()
-	b.log.Info().Stringer("grace", b.shutdown.Grace).Stringer("drain", b.shutdown.Drain).Msg("stopping")
-	sleep(now, b.shutdown.Grace.Std())
-	endAccepting()
-	err := serving.Wait()
-	b.drain(now)
-	endWatching()
-	if werr := watchers.Wait(); err == nil {
-		err = werr
+	parts, shutdown := b.stop()
+	if b.reactor != nil {
+		defer b.reactor.Stop()
 	}
-	b.logTotals()
-	return err
-}
-
-// watch starts what looks after the sessions and the backends of a part.
-func (p *part) watch(ctx context.Context, g *errgroup.Group) {
-	g.Go(func() error { p.frontend.Watch(ctx); return nil })
-	for _, pr := range p.probers {
-		g.Go(func() error { pr.run(ctx); return nil })
+	b.log.Info().Stringer("grace", shutdown.Grace).Stringer("drain", shutdown.Drain).Msg("stopping")
+	sleep(now, shutdown.Grace.Std())
+	for _, p := range parts {
+		p.stop()
 	}
-}
-
-// drain waits for the sessions of all frontends, and cuts them when the time is up.
-func (b *Balancer) drain(now context.Context) {
-	ctx, cancel := context.WithTimeout(now, b.shutdown.Drain.Std())
-	defer cancel()
+	drain, cut := context.WithTimeout(now, shutdown.Drain.Std())
+	defer cut()
 	var g errgroup.Group
-	for _, p := range b.parts {
-		g.Go(func() error { p.frontend.Drain(ctx); return nil })
+	for _, p := range parts {
+		g.Go(func() error { p.drain(drain); return nil })
 	}
 	g.Wait()
+	endWatching()
+	for _, p := range parts {
+		p.unwatch()
+		p.watchers.Wait()
+		p.logTotals()
+	}
+	b.leaving.Wait()
+	b.sessions.Tell()
+	return nil
 }
 
-func (b *Balancer) logTotals() {
-	for _, p := range b.parts {
-		c := p.frontend.Counters()
-		b.log.Info().Str("frontend", p.name).
-			Uint64("sessions", c.Closed.Load()).Uint64("normal", c.Of(frontend.Normal)).
-			Uint64("bytes_up", c.BytesUp.Load()).Uint64("bytes_down", c.BytesDown.Load()).
-			Msg("stopped")
+func (b *Balancer) start(watching context.Context) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.watching = watching
+	if b.reactor != nil {
+		b.reactor.Start()
 	}
+	for _, p := range b.parts {
+		p.start(watching)
+	}
+	close(b.started)
+}
+
+// stop says that nothing more will be changed, once a reload that is under way is over.
+func (b *Balancer) stop() ([]*part, config.Shutdown) {
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stopping = true
+	return b.parts, b.config.Shutdown
 }
 
 // sleep waits for d, or until ctx ends.

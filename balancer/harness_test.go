@@ -62,7 +62,7 @@ func startWeir(t *testing.T, engine, frontendKeys, tables string) *weir {
 func startWeirFile(t *testing.T, file string) *weir {
 	t.Helper()
 	book := newLogbook()
-	return startWeirLogging(t, file, book, zerolog.New(book).Level(zerolog.DebugLevel))
+	return startWeirLogging(t, file, book, zerolog.New(book).Level(zerolog.DebugLevel).With().Timestamp().Logger())
 }
 
 func startWeirLogging(t *testing.T, file string, book *logbook, log zerolog.Logger) (w *weir) {
@@ -168,7 +168,9 @@ type sessionLine struct {
 func (w *weir) ended() sessionLine {
 	w.t.Helper()
 	var s sessionLine
-	if err := json.Unmarshal([]byte(w.log.next(w.t, "served connection")), &s); err != nil {
+	line := w.log.next(w.t, "served connection")
+	checkSessionLine(w.t, line)
+	if err := json.Unmarshal([]byte(line), &s); err != nil {
 		w.t.Fatal(err)
 	}
 	return s

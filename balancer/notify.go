@@ -1,28 +1,20 @@
 package balancer
 
 import (
-	"github.com/rs/zerolog"
-
 	"weir/backend"
 )
 
-// notifier logs what happens to the backends of one frontend, once each, and acts on it.
-type notifier struct {
-	log      zerolog.Logger
-	frontend string
-	cut      func(*backend.Backend) // ends the sessions of a backend that went down; nil: they go on
-}
-
-func (n *notifier) event(e backend.Event) {
+// event logs what happens to a backend, once, and acts on it.
+func (p *part) event(e backend.Event) {
 	// A return is as worth knowing as a loss: whoever sees the one should see the other.
-	n.log.Warn().Str("frontend", n.frontend).Str("backend", e.Backend.Name()).
+	p.log.Warn().Str("frontend", p.name).Str("backend", e.Backend.Name()).
 		Str("was", string(e.From)).Str("reason", e.Reason).
 		Int("usable", e.Usable).Int("of", e.Total).
 		Msg("backend is " + string(e.To))
 	if e.Usable == 0 && e.From == backend.Up {
-		n.log.Error().Str("frontend", n.frontend).Msg("no backend is left")
+		p.log.Error().Str("frontend", p.name).Msg("no backend is left")
 	}
-	if e.To == backend.Down && n.cut != nil {
-		n.cut(e.Backend)
+	if e.To == backend.Down && p.cutsOnDown.Load() {
+		p.frontend.CutBackend(e.Backend)
 	}
 }

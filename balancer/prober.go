@@ -18,26 +18,29 @@ type prober struct {
 	backend *backend.Backend
 	probe   health.Probe
 	loop    health.Prober
+	stop    context.CancelFunc // nil until it runs
+	// joins makes the first good verdict bring the backend up: it came while others served, and began down.
+	joins bool
 }
 
 // newProbers returns a prober for each backend that is to be probed.
-func newProbers(c *config.Frontend, pool *backend.Pool) []*prober {
+func newProbers(c *config.Frontend, pool *backend.Pool) map[*backend.Backend]*prober {
+	probers := make(map[*backend.Backend]*prober)
 	if c.Health.Kind == "none" {
-		return nil
+		return probers
 	}
 	dialer := sockopt.Options{}.Dialer()
-	var list []*prober
 	for i, b := range pool.Backends() {
 		if c.Backends[i].Disabled {
 			continue
 		}
 		network, address := probeAddress(b, &c.Health)
-		list = append(list, &prober{
+		probers[b] = &prober{
 			pool: pool, backend: b, loop: loop(&c.Health),
 			probe: health.TCP(network, address, dialer.DialContext),
-		})
+		}
 	}
-	return list
+	return probers
 }
 
 // probeAddress is the backend's own, but for what the file overrides. A unix socket has no port, and is
@@ -64,15 +67,30 @@ func loop(h *config.Health) health.Prober {
 		Rise:         h.Rise,
 		Fall:         h.Fall,
 		Jitter:       h.Jitter,
-		InitialUp:    h.Initial == "up",
 		Random:       rand.Float64,
 	}
 }
 
 func (p *prober) run(ctx context.Context) {
+	p.loop.InitialUp = p.isUp()
+	if p.joins {
+		p.loop.InitialUp = true
+		p.loop.Seen = p.join
+	}
 	p.loop.Run(ctx, p.probe, func(c health.Change) {
 		p.pool.SetUp(p.backend, c.Up, reason(c))
 	})
+}
+
+// isUp says what is known of the backend so far: by the file, or by the prober that this one follows.
+func (p *prober) isUp() bool { return p.pool.ProbedUp(p.backend) }
+
+// join brings up a backend that begins down, with its first good verdict.
+func (p *prober) join(v health.Verdict) {
+	if p.joins && !v.Inconclusive && v.Err == nil {
+		p.joins = false
+		p.pool.SetUp(p.backend, true, "its first probe passed")
+	}
 }
 
 func reason(c health.Change) string {

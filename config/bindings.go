@@ -15,22 +15,32 @@ type binding struct {
 
 // bindings reports addresses that cannot be listened on at the same time: the same address, or one
 // port on an IP and on a wildcard that has it. Port 0 never collides.
-func (v *validator) bindings(frontends []Frontend) {
+func (v *validator) bindings(c *Config) {
 	paths := make(map[string]*Address)
 	ports := make(map[uint16][]binding)
-	for i := range frontends {
-		for j := range frontends[i].BindOn {
-			a := &frontends[i].BindOn[j]
-			if n := v.nodes[a]; n.spoilt {
-				continue
-			}
-			if a.Network == "unix" {
-				v.unixBinding(paths, a)
-			} else if host, port := a.hostPort(); port != 0 {
-				v.tcpBinding(ports, port, newBinding(a, host))
-			}
+	for _, a := range v.listened(c) {
+		if n := v.nodes[a]; n.spoilt {
+			continue
+		}
+		if a.Network == "unix" {
+			v.unixBinding(paths, a)
+		} else if host, port := a.hostPort(); port != 0 {
+			v.tcpBinding(ports, port, newBinding(a, host))
 		}
 	}
+}
+
+// listened gives the addresses of all frontends, and then the door's.
+func (v *validator) listened(c *Config) (list []*Address) {
+	for i := range c.Frontends {
+		for j := range c.Frontends[i].BindOn {
+			list = append(list, &c.Frontends[i].BindOn[j])
+		}
+	}
+	if c.Admin.BindOn != (Address{}) {
+		list = append(list, &c.Admin.BindOn)
+	}
+	return list
 }
 
 func (v *validator) unixBinding(taken map[string]*Address, a *Address) {

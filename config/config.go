@@ -3,10 +3,10 @@
 // It turns TOML into a [Config] in which every default is filled in and every value has been
 // checked, or into [Mistakes]: everything that is wrong with the file at once, each with its
 // position, the key's path and what would be right. It reads no file but that one and the lists of
-// prefixes it names, opens no socket, resolves no name and knows no other room of the house; balancer
+// prefixes and keys of TLS it names, opens no socket, resolves no name and knows no other room of the house; balancer
 // translates what it says into the options of the other rooms.
 //
-// Start with the types in this file and in admission.go, then [Load].
+// Start with the types in this file, in admission.go and in operations.go, then [Load].
 package config
 
 // Config is a whole file. Counts without an upper bound below end at 2147483647. Fields without a
@@ -18,6 +18,8 @@ type Config struct {
 	// Frontends holds one or more frontends: one [frontend] table, or many [[frontend]].
 	Frontends []Frontend `toml:"frontend"`
 	Shutdown  Shutdown   `toml:"shutdown"`
+	Admin     Admin      `toml:"admin"`
+	Log       Log        `toml:"log"`
 }
 
 // Frontend is a listening address, the rules for what arrives there, and the pool behind it.

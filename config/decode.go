@@ -96,6 +96,10 @@ func (d *decoder) field(n *node, owner reflect.Value, name string) {
 		d.auto(n, b)
 		return
 	}
+	if a, ok := owner.Addr().Interface().(*Admin); ok && name == "bind_on" && n.isEmptyString() {
+		d.nodes[&a.BindOn] = n // no door, in so many words
+		return
+	}
 	d.into(n, field)
 }
 
@@ -192,7 +196,7 @@ func (d *decoder) unknown(n *node, v reflect.Value) {
 
 // elsewhere guesses at a key that is misspelt and misplaced at once.
 func (d *decoder) elsewhere(n *node, v reflect.Value) string {
-	name, near := nearest(n.name, allKeys())
+	name, near := nearest(n.name, allKeys(n.isTable() || n.form == headers))
 	if !near {
 		return "valid are " + strings.Join(keysIn(v.Type()), ", ")
 	}

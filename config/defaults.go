@@ -63,9 +63,16 @@ const (
 
 	// What Kubernetes and systemd leave before they kill is 30 s and 90 s.
 	defaultShutdownDrain = Duration(30 * time.Second)
+
+	// On stderr -v decides, as mini-balancer's users expect; whoever names a file wants an access log.
+	defaultLogSessions = "auto"
+	defaultLogSample   = 1
 )
 
-func (c *Config) setDefaults() { c.Shutdown.setDefaults() }
+func (c *Config) setDefaults() {
+	c.Shutdown.setDefaults()
+	c.Log.setDefaults()
+}
 
 func (f *Frontend) setDefaults() {
 	f.Strategy = defaultStrategy
@@ -125,6 +132,8 @@ func (p *Passive) setDefaults() {
 }
 
 func (s *Shutdown) setDefaults() { s.Drain = defaultShutdownDrain }
+
+func (l *Log) setDefaults() { *l = Log{Sessions: defaultLogSessions, Sample: defaultLogSample} }
 
 // complete gives what the file left out and other values decide. What the file has keeps its value,
 // right or wrong.

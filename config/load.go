@@ -17,7 +17,7 @@ const maxFile = 16 << 20
 // leastFile is a whole configuration in one line of TOML, for hints.
 const leastFile = `frontend = { bind_on = ":7070", backend = { forward_to = "127.0.0.1:8080" } }`
 
-// Load reads and checks a file, with the lists of prefixes it names. What is wrong with its content or
+// Load reads and checks a file, with the lists of prefixes and the keys of TLS that it names. What is wrong with its content or
 // with theirs comes as [Mistakes], all at once; a file that cannot be read as another error that names it.
 func Load(path string) (*Config, error) {
 	f, err := os.Open(path)
@@ -32,8 +32,8 @@ func Load(path string) (*Config, error) {
 	return Parse(path, data)
 }
 
-// Parse checks the content of a file. The error is [Mistakes], naming the file as given here. Lists of
-// prefixes are looked for beside the file of that name.
+// Parse checks the content of a file. The error is [Mistakes], naming the file as given here. The files
+// it names are looked for beside the file of that name.
 func Parse(file string, data []byte) (*Config, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff")) // Windows editors begin with a byte order mark
 	r := newReport(file, nil)
@@ -66,6 +66,7 @@ func parse(r *report) *Config {
 		unmarshalNet(r)
 	}
 	readLists(r, index, c)
+	readOperations(r, index, c)
 	return c
 }
 

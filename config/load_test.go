@@ -72,6 +72,7 @@ func TestMiniBalancerFile(t *testing.T) {
 			Passive: Passive{3, Duration(10 * time.Second), Duration(10 * time.Second), 50},
 		}},
 		Shutdown: Shutdown{Drain: Duration(30 * time.Second)},
+		Log:      Log{Sessions: "auto", Sample: 1},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

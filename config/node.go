@@ -44,6 +44,10 @@ const (
 
 func (n *node) isTable() bool { return n.form >= inline && n.form <= header }
 
+func (n *node) isEmptyString() bool {
+	return n.form == scalar && n.kind == unstable.String && n.text == ""
+}
+
 func (n *node) put(name string, child *node) {
 	if n.fields == nil {
 		n.fields = make(map[string]*node)

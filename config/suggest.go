@@ -53,10 +53,13 @@ func homesOf(key string) []home {
 	return homes
 }
 
-func allKeys() []string {
+// allKeys gives every key of the file, or every one that holds a table.
+func allKeys(onlyTables bool) []string {
 	var keys []string
 	for _, h := range schema() {
-		keys = append(keys, h.key)
+		if h.isTable || !onlyTables {
+			keys = append(keys, h.key)
+		}
 	}
 	return keys
 }

@@ -42,7 +42,9 @@ func validate(r *report, x index, c *Config) {
 		v.frontend(&c.Frontends[i])
 	}
 	v.frontendNames(c.Frontends)
-	v.bindings(c.Frontends)
+	v.admin(&c.Admin)
+	v.log(&c.Log)
+	v.bindings(c)
 }
 
 func (v *validator) frontend(f *Frontend) {

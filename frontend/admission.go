@@ -22,18 +22,19 @@ type Admission struct {
 
 // Classes says of which class a client is: by the address it connected to, or else by its own.
 type Classes struct {
-	// Binds holds the class for each of Options.Bind, -1 where the client's address decides. It may be
-	// shorter.
-	Binds []int
+	// Binds holds the classes of listening addresses. Where there is none the client's address decides.
+	Binds map[Bind]int
 	// Prefixes holds the classes of clients' addresses.
 	Prefixes *access.Classes
 	// Default is the class of everybody else.
 	Default int
 }
 
-func (c *Classes) of(client netip.Addr, bind int) int {
-	if bind < len(c.Binds) && c.Binds[bind] >= 0 {
-		return c.Binds[bind]
+func (c *Classes) of(client netip.Addr, bind Bind) int {
+	if len(c.Binds) > 0 {
+		if i, ok := c.Binds[bind]; ok {
+			return i
+		}
 	}
 	if i, ok := c.Prefixes.Of(client); ok {
 		return i
@@ -43,35 +44,41 @@ func (c *Classes) of(client netip.Addr, bind int) int {
 
 // Admitted is what is to be remembered of a client that was let in.
 type Admitted struct {
-	client rate.Ref
-	class  int
+	clients *rate.Clients // that counts it; nil: none does
+	client  rate.Ref
+	class   int
 }
 
-// Admit says whether a client that was just accepted at the bind-th address is let in; if not, its session
+// end is the opposite of Admit.
+func (a *Admitted) end() { a.clients.Close(a.client) }
+
+// Admit says whether a client that was just accepted at that address is let in; if not, its session
 // is over, and counted and told as such. Then the engine resets it: a client that is not welcome is worth
 // no further word. One that was let in is to Begin.
 //
 // A stranger makes us spend one accept and one close, a look-up in the access list, and if that lets it in
 // one in the table of clients, which is bounded; and a log line, if sessions are logged.
-func (f *Frontend) Admit(from netip.AddrPort, bind int, now time.Time) (a Admitted, ok bool) {
-	if !f.Access.Allowed(from.Addr()) {
+func (f *Frontend) Admit(from netip.AddrPort, bind Bind, now time.Time) (a Admitted, ok bool) {
+	rules := &f.Current().Admission
+	if !rules.Access.Allowed(from.Addr()) {
 		f.turnAway(from, now, Denied)
 		return a, false
 	}
-	if f.Clients != nil || f.Rate != nil {
+	if rules.Clients != nil || rules.Rate != nil {
 		at := f.Pool.At(now)
 		verdict := rate.OK
-		if a.client, verdict = f.Clients.Open(from.Addr(), at); verdict != rate.OK {
+		if a.client, verdict = rules.Clients.Open(from.Addr(), at); verdict != rate.OK {
 			f.turnAway(from, now, ofVerdict(verdict))
 			return a, false
 		}
-		if !f.Rate.Take(at) {
-			f.Clients.Close(a.client)
+		a.clients = rules.Clients
+		if !rules.Rate.Take(at) {
+			a.end()
 			f.turnAway(from, now, TooFast)
 			return a, false
 		}
 	}
-	a.class = f.Classes.of(from.Addr(), bind)
+	a.class = rules.Classes.of(from.Addr(), bind)
 	return a, true
 }
 
@@ -87,5 +94,5 @@ func ofVerdict(v rate.Verdict) Outcome {
 func (f *Frontend) turnAway(from netip.AddrPort, now time.Time, why Outcome) {
 	s := Session{frontend: f, id: lastID.Add(1), from: from, accepted: now}
 	f.counters.Opened.Add(1)
-	s.Settle(Ending{Outcome: why, Phase: Connecting})
+	s.Settle(Ending{Outcome: why, Phase: Connecting, At: now})
 }

@@ -112,7 +112,7 @@ func startFrontend(t *testing.T, first func(net.Conn) (net.Conn, error)) *runnin
 	}
 	var once sync.Once
 	r.Copy, err = frontend.Open(t.Context(), frontend.Options{
-		Name: "f", Bind: []frontend.Bind{{Network: "tcp", Address: "127.0.0.1:0"}}, Pool: pool, MaxSessions: 1,
+		Name: "f", Bind: []frontend.Bind{{Network: "tcp", Address: "127.0.0.1:0"}}, Pool: pool, Rules: frontend.Rules{MaxSessions: 1},
 		Stock: relay.NewStock(0), Log: zerolog.New(r.log),
 		Dial: func(ctx context.Context, b *backend.Backend) (c net.Conn, err error) {
 			if c, err = (&net.Dialer{}).DialContext(ctx, b.Network(), b.Address()); err == nil {

@@ -3,11 +3,11 @@ package frontend
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
+	"slices"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"weir/backend"
 	"weir/backend/sockopt"
@@ -18,45 +18,129 @@ import (
 // which copies one way.
 type Copy struct {
 	*Frontend
-	listeners []net.Listener // owned; closed by Close or the end of Serve
-	roster    roster
+	roster  roster
+	changed chan struct{} // tells Watch of new limits
 
-	ctx    context.Context // ends when sessions must not go on connecting
-	cancel context.CancelFunc
-	done   sync.WaitGroup // sessions
+	mu      sync.Mutex
+	doors   []*door
+	serving context.Context // nil before Serve
+
+	accepting sync.WaitGroup
+	ctx       context.Context // ends when sessions must not go on connecting
+	cancel    context.CancelFunc
+	done      sync.WaitGroup // sessions
+}
+
+// door is one listener.
+type door struct {
+	net.Listener // owned; closed by whoever accepts, or by Close
+	bind         Bind
+	close        context.CancelFunc // nil until somebody accepts
 }
 
 // Open opens every listener, and accepts nobody yet. On an error nothing is left open.
 func Open(ctx context.Context, o Options) (*Copy, error) {
-	if o.Dial == nil {
-		o.Dial = o.Dialer.Dial
-	}
-	c := &Copy{Frontend: New(o)}
+	c := &Copy{Frontend: New(o), changed: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	for _, b := range o.Bind {
-		l, err := c.listen(ctx, b)
-		if err != nil {
-			c.Close()
-			return nil, err
-		}
-		c.listeners = append(c.listeners, l)
+	commit, _, err := c.Prepare(ctx, o.Bind, &o.Rules)
+	if err != nil {
+		c.cancel()
+		return nil, err
 	}
+	commit()
 	return c, nil
+}
+
+// Prepare opens what is missing to listen on those addresses and no others, with those rules. Nothing changes
+// before commit is called; abort takes it back. One of them is to be called.
+func (c *Copy) Prepare(ctx context.Context, binds []Bind, rules *Rules) (commit, abort func(), err error) {
+	var kept, opened []*door
+	abort = func() {
+		for _, d := range opened {
+			d.Close()
+		}
+	}
+	for _, b := range binds {
+		if d := c.door(b); d != nil {
+			kept = append(kept, d)
+			continue
+		}
+		l, err := c.listen(ctx, b, rules)
+		if err != nil {
+			abort()
+			return nil, nil, err
+		}
+		opened = append(opened, &door{Listener: l, bind: b})
+	}
+	return func() { c.change(kept, opened, rules) }, abort, nil
+}
+
+func (c *Copy) door(b Bind) *door {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range c.doors {
+		if d.bind == b {
+			return d
+		}
+	}
+	return nil
+}
+
+// change goes over to other rules and other listeners.
+func (c *Copy) change(kept, opened []*door, rules *Rules) {
+	c.SetRules(*rules)
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range c.doors {
+		if !slices.Contains(kept, d) {
+			d.shut()
+		}
+	}
+	c.doors = append(kept, opened...)
+	for _, d := range opened {
+		c.serve(d)
+	}
+}
+
+// shut closes a listener, after those have been accepted that are in its queue.
+func (d *door) shut() {
+	if d.close == nil {
+		d.Close()
+		return
+	}
+	d.close()
+}
+
+// serve begins to accept, if the frontend does.
+func (c *Copy) serve(d *door) {
+	if c.serving == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(c.serving)
+	d.close = cancel
+	c.LogListening(d.Addr())
+	c.accepting.Go(func() { defer cancel(); c.accept(ctx, d.Listener, d.bind) })
 }
 
 // Close closes the listeners of a frontend that never served.
 func (c *Copy) Close() {
-	for _, l := range c.listeners {
-		l.Close()
+	for _, d := range c.doors {
+		d.Close()
 	}
 	c.cancel()
 }
 
 // Addrs returns the listening addresses, with the ports the kernel chose.
 func (c *Copy) Addrs() []net.Addr {
-	addrs := make([]net.Addr, len(c.listeners))
-	for i, l := range c.listeners {
-		addrs[i] = l.Addr()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	addrs := make([]net.Addr, len(c.doors))
+	for i, d := range c.doors {
+		addrs[i] = d.Addr()
 	}
 	return addrs
 }
@@ -64,12 +148,15 @@ func (c *Copy) Addrs() []net.Addr {
 // Serve accepts clients until ctx ends; then those that are in the accept queues already are accepted,
 // and the listeners closed. Sessions go on: see Drain.
 func (c *Copy) Serve(ctx context.Context) error {
-	var g errgroup.Group
-	for i, l := range c.listeners {
-		c.LogListening(l.Addr())
-		g.Go(func() error { c.accept(ctx, l, i); return nil })
+	c.mu.Lock()
+	c.serving = ctx
+	for _, d := range c.doors {
+		c.serve(d)
 	}
-	return g.Wait()
+	c.mu.Unlock()
+	<-ctx.Done()
+	c.accepting.Wait()
+	return nil
 }
 
 // Drain waits until every session has ended. When ctx ends first the rest is cut. Call it once, after
@@ -88,21 +175,25 @@ func (c *Copy) Drain(ctx context.Context) {
 
 // Watch ends the sessions that are past their limits, until ctx ends.
 func (c *Copy) Watch(ctx context.Context) {
-	every := c.sweepInterval()
-	if every == 0 {
-		return
-	}
-	t := time.NewTicker(every)
-	defer t.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-t.C:
-			c.roster.sweep(now)
+		every := c.sweepInterval()
+		if every == 0 {
+			every = forever
 		}
+		t := time.NewTimer(every)
+		select {
+		case <-t.C:
+			c.roster.sweep(time.Now())
+		case <-c.changed:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+		t.Stop()
 	}
 }
+
+const forever = time.Duration(math.MaxInt64)
 
 // CutBackend ends the sessions that a backend which went down still serves. One that only tries to
 // reach it will find another by itself.
@@ -110,13 +201,16 @@ func (c *Copy) CutBackend(b *backend.Backend) {
 	c.roster.cutAll(func(s *copySession) bool { return s.served.Load() && s.On(b) }, BackendDown)
 }
 
+// ForgetBackend has nothing to do here.
+func (c *Copy) ForgetBackend(*backend.Backend) {}
+
 const (
 	// First and longest pause of an accept loop that the kernel gives no connection.
 	firstPause, longestPause = 5 * time.Millisecond, time.Second
 )
 
-// accept gives every client of l, the bind-th listener, a goroutine until ctx ends. No error ends it before.
-func (c *Copy) accept(ctx context.Context, l net.Listener, bind int) {
+// accept gives every client of l a goroutine until ctx ends. No error ends it before.
+func (c *Copy) accept(ctx context.Context, l net.Listener, bind Bind) {
 	defer l.Close()
 	stop := context.AfterFunc(ctx, func() { setDeadline(l, time.Now().Add(LastCall)) })
 	defer stop()
@@ -139,7 +233,7 @@ func (c *Copy) accept(ctx context.Context, l net.Listener, bind int) {
 
 // acceptWaiting takes in those who are still in the queue of a listener whose last call is over, however
 // long that takes on a busy machine: to close it would reset them. Who comes now comes too late.
-func (c *Copy) acceptWaiting(l net.Listener, bind int) {
+func (c *Copy) acceptWaiting(l net.Listener, bind Bind) {
 	setDeadline(l, time.Time{})
 	for range sockopt.Waiting(l) {
 		if !c.TakeSlot(func() {}) {

@@ -22,20 +22,21 @@ type copySession struct {
 	client relay.Conn // owned until a pair takes it over
 	conn   net.Conn   // to the backend, likewise; nil until connected
 
-	ctx    context.Context // ends when the session must not go on connecting
-	cancel context.CancelFunc
-	cutBy  atomic.Uint32              // Outcome of whoever ended it from outside first
-	pair   atomic.Pointer[relay.Pair] // nil until relaying
-	served atomic.Bool                // by a backend, now
-	quest  Quest
-	woken  chan struct{}
-	queued atomic.Bool
+	ctx     context.Context // ends when the session must not go on connecting
+	cancel  context.CancelFunc
+	cutBy   atomic.Uint32              // Outcome of whoever ended it from outside first
+	pair    atomic.Pointer[relay.Pair] // nil until relaying
+	served  atomic.Bool                // by a backend, now
+	quest   Quest
+	woken   chan struct{}
+	queued  atomic.Bool
+	refused atomic.Bool
 
 	entry // in the roster
 }
 
 // start gives an accepted client its goroutine. The slot it has is given back at its end.
-func (c *Copy) start(client relay.Conn, bind int) {
+func (c *Copy) start(client relay.Conn, bind Bind) {
 	now, from := time.Now(), ClientAddress(client.RemoteAddr())
 	admitted, ok := c.Admit(from, bind, now)
 	if !ok {
@@ -98,7 +99,7 @@ func (s *copySession) reach() (relay.Conn, Outcome, error) {
 			return nil, ClientLeft, s.ctx.Err()
 		}
 		began := time.Now()
-		conn, err := s.server.Dial(s.ctx, b)
+		conn, err := s.server.dial(s.ctx, b)
 		if err == nil {
 			s.conn = conn
 			s.Connected(time.Since(began), conn.LocalAddr)
@@ -127,7 +128,7 @@ func (s *copySession) queue() (b *backend.Backend, pause time.Duration, outcome 
 		s.Leave(time.Now())
 		return nil, 0, ClientLeft, errLeftQueue
 	}
-	late := time.NewTimer(s.server.QueueTimeout)
+	late := time.NewTimer(s.server.Current().QueueTimeout)
 	defer late.Stop()
 	for {
 		select {
@@ -147,13 +148,20 @@ func (s *copySession) queue() (b *backend.Backend, pause time.Duration, outcome 
 }
 
 // leavesOnEnd says whether the client has left if it ends its stream now.
-func (s *copySession) leavesOnEnd() bool { return s.server.LeaveOnEnd && s.queued.Load() }
+func (s *copySession) leavesOnEnd() bool { return s.server.Current().LeaveOnEnd && s.queued.Load() }
 
 // Why a session left the queue without a backend.
 var (
 	errLate      = errors.New("waited too long")
 	errLeftQueue = errors.New("left the queue")
 )
+
+func (c *Copy) dial(ctx context.Context, b *backend.Backend) (net.Conn, error) {
+	if c.Dial != nil {
+		return c.Dial(ctx, b)
+	}
+	return c.Current().Dialer.Dial(ctx, b)
+}
 
 // wait lets a backend that just refused recover. It reports false if the session ended meanwhile.
 func (s *copySession) wait(pause time.Duration) bool {
@@ -205,6 +213,8 @@ func (s *copySession) first(from relay.Side) {
 func (s *copySession) refuse(outcome Outcome) {
 	defer s.client.Close()
 	how := s.server.RefusalOf(outcome)
+	s.refused.Store(true)
+	how.Reset = how.Reset || Outcome(s.cutBy.Load()).CutsShort()
 	switch {
 	case how.Reset:
 		if t, ok := s.client.(*net.TCPConn); ok {
@@ -249,15 +259,17 @@ func (s *copySession) speak(speech *refusal.Speech) bool {
 	}
 }
 
-// cut ends the session from outside, for good, at any time and from any goroutine.
-func (s *copySession) cut(why Outcome) {
+// cut ends the session from outside, for good, at any time and from any goroutine. It reports false if
+// somebody else has done so.
+func (s *copySession) cut(why Outcome) bool {
 	if !s.cutBy.CompareAndSwap(0, uint32(why)) {
-		return
+		return false
 	}
 	s.cancel()
 	if pair := s.pair.Load(); pair != nil {
 		pair.Cut(why.CutsShort())
 	}
+	return true
 }
 
 // settle tells the outcome: whoever cut the session from outside has the last word.

@@ -25,18 +25,34 @@ type Options struct {
 	Name string
 	// Engine is "reactor" or "copy", and EngineWhy says why, for the log.
 	Engine, EngineWhy string
-	// Bind holds the listening addresses. At least one.
+	// Bind holds the listening addresses at the start. At least one.
 	Bind []Bind
+	// Pool chooses the backend.
+	Pool *backend.Pool
+	// Dial takes the place of Rules.Dialer.Dial in the copy engine. nil: it does not.
+	Dial func(context.Context, *backend.Backend) (net.Conn, error)
+	// Slots bounds the sessions of all frontends together. nil: no bound.
+	Slots *Slots
+	// Stock lends pipes and buffers to all frontends.
+	Stock *relay.Stock
+	// Ended keeps the sessions of all frontends that ended last. nil: none are kept.
+	Ended *Ended
+	Log   zerolog.Logger
+	// Sessions says which lines of sessions are written. nil: those that Log's level lets through.
+	Sessions *SessionLog
+	// Rules holds at the start: see Frontend.Current.
+	Rules Rules
+}
+
+// Rules is what may change while a frontend serves. A running session goes by the rules that hold when it
+// comes to the question.
+type Rules struct {
 	// Backlog is the length of each accept queue. 0: the system's most.
 	Backlog int
 	// Socket is what the clients' sockets get.
 	Socket sockopt.Options
-	// Pool chooses the backend.
-	Pool *backend.Pool
 	// Dialer says how backends are connected to.
 	Dialer *backend.Dialer
-	// Dial takes the place of Dialer.Dial in the copy engine. nil: it does not.
-	Dial func(context.Context, *backend.Backend) (net.Conn, error)
 	// Retries is how many attempts to connect may follow the first. 0: none.
 	Retries int
 	// IdleTimeout, HalfCloseTimeout and SessionTimeout end a session: without a byte either way, with
@@ -55,12 +71,7 @@ type Options struct {
 	// all are busy.
 	OnNoBackend, OnRefuse Refusal
 	// Admission decides who gets that far.
-	Admission
-	// Slots bounds the sessions of all frontends together. nil: no bound.
-	Slots *Slots
-	// Stock lends pipes and buffers to all frontends.
-	Stock *relay.Stock
-	Log   zerolog.Logger
+	Admission Admission
 }
 
 // Bind is one listening address, as net.Listen takes it.
@@ -69,15 +80,29 @@ type Bind struct{ Network, Address string }
 // Frontend is the rules of a frontend and what it counts: what its engine works with.
 type Frontend struct {
 	Options
-	own      *Slots // MaxSessions
-	learns   bool   // the pool does
+	rules    atomic.Pointer[Rules]
+	own      *Slots // Rules.MaxSessions
+	learns   atomic.Bool
 	counters Counters
 	noAccept atomic.Int64 // when LogNoAccept last did, in Unix nanoseconds
 }
 
 // New returns a frontend that listens nowhere yet: that is its engine's part.
 func New(o Options) *Frontend {
-	return &Frontend{Options: o, own: NewSlots(o.MaxSessions), learns: o.Pool != nil && o.Pool.Learns()}
+	f := &Frontend{Options: o, own: NewSlots(0)}
+	f.Options.Rules = Rules{} // nobody is to go by these
+	f.SetRules(o.Rules)
+	return f
+}
+
+// Current returns the rules that hold now. They are not to be changed.
+func (f *Frontend) Current() *Rules { return f.rules.Load() }
+
+// SetRules changes the rules. Its engine's Change calls it, which has more to do.
+func (f *Frontend) SetRules(r Rules) {
+	f.rules.Store(&r)
+	f.own.SetLimit(r.MaxSessions)
+	f.learns.Store(f.Pool != nil && f.Pool.Learns())
 }
 
 // Counters returns what the frontend counts. It goes on changing.

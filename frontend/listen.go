@@ -17,8 +17,8 @@ import (
 const LastCall = 10 * time.Millisecond
 
 // listen opens one listening socket. The caller owns it.
-func (c *Copy) listen(ctx context.Context, b Bind) (net.Listener, error) {
-	lc := c.Socket.ListenConfig()
+func (c *Copy) listen(ctx context.Context, b Bind, rules *Rules) (net.Listener, error) {
+	lc := rules.Socket.ListenConfig()
 	l, err := lc.Listen(ctx, b.Network, b.Address)
 	if errors.Is(err, syscall.EADDRINUSE) && RemoveStale(b) {
 		l, err = lc.Listen(ctx, b.Network, b.Address)
@@ -26,8 +26,8 @@ func (c *Copy) listen(ctx context.Context, b Bind) (net.Listener, error) {
 	if err != nil {
 		return nil, c.ListenError(b, err)
 	}
-	if s, ok := l.(syscall.Conn); ok && c.Backlog > 0 {
-		if err := sockopt.SetBacklog(s, c.Backlog); err != nil {
+	if s, ok := l.(syscall.Conn); ok && rules.Backlog > 0 {
+		if err := sockopt.SetBacklog(s, rules.Backlog); err != nil {
 			l.Close()
 			return nil, c.ListenError(b, err)
 		}

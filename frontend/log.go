@@ -28,11 +28,11 @@ func (f *Frontend) LogNoAccept(err error) {
 
 // LogServing says that a client was accepted.
 func (s *Session) LogServing() {
-	s.event(s.frontend.Log.Info()).Msg("serving connection")
+	s.event(s.inCourse()).Msg("serving connection")
 }
 
 func (s *Session) logOpened(local func() net.Addr) {
-	e := s.event(s.frontend.Log.Info())
+	e := s.event(s.inCourse())
 	if e == nil {
 		return
 	}
@@ -45,22 +45,30 @@ func (s *Session) logRetry(err error) {
 	s.event(s.frontend.Log.Debug()).Err(err).Int("tries", s.tries).Msg("trying another backend")
 }
 
-// logServed writes the one line that tells all of a session.
+// logServed writes the one line that tells all of a session. session-log.schema.json describes it.
 func (s *Session) logServed(end *Ending) {
-	e := s.frontend.Log.Info()
-	if end.Outcome == InternalError {
-		e = s.logPanic(end.Err)
-	}
-	if e = s.event(e); e == nil {
+	e := s.event(s.atEnd(end))
+	if e == nil {
 		return
 	}
 	e.Str("backend", s.backendName()).
 		Float64("waited_ms", ms(s.waited)).Float64("connect_ms", ms(s.connect)).
-		Float64("total_ms", ms(time.Since(s.accepted))).
+		Float64("total_ms", ms(end.At.Sub(s.accepted))).
 		Int64("bytes_up", end.BytesUp).Int64("bytes_down", end.BytesDown).Int("tries", s.tries).
 		Str("outcome", end.Outcome.String()).Str("code", end.Outcome.code(end.Phase)).
 		AnErr("error", end.Err).
 		Msg("served connection")
+}
+
+func (s *Session) inCourse() *zerolog.Event {
+	return s.frontend.Sessions.begun(&s.frontend.Log, s.id)
+}
+
+func (s *Session) atEnd(end *Ending) *zerolog.Event {
+	if end.Outcome == InternalError {
+		return s.logPanic(end.Err)
+	}
+	return s.frontend.Sessions.ended(&s.frontend.Log, s.id, end.Outcome)
 }
 
 func (s *Session) logPanic(err error) *zerolog.Event {

@@ -37,6 +37,7 @@ const (
 	SessionTimeout             // the session's time was up
 	BackendDown                // its backend went down, and on_down is "close"
 	Shutdown                   // weir was stopped
+	Killed                     // an operator said so
 	InternalError              // a panic, see the log
 	numOutcomes
 )
@@ -71,13 +72,17 @@ var outcomes = [numOutcomes]struct {
 	SessionTimeout:     {"session timeout", 'P', 0},
 	BackendDown:        {"backend down", 'D', 0},
 	Shutdown:           {"shutdown", 'K', 0},
+	Killed:             {"killed", 'K', 0},
 	InternalError:      {"internal error", 'L', 0},
 }
 
 func (o Outcome) String() string { return outcomes[o].words }
 
 // CutsShort says whether the client's stream was cut short by us, and must not look as if it had ended.
-func (o Outcome) CutsShort() bool { return o == BackendDown || o == Shutdown }
+func (o Outcome) CutsShort() bool { return o == BackendDown || o == Shutdown || o == Killed }
+
+// turnedAway says whether the session never began.
+func (o Outcome) turnedAway() bool { return o == Denied || o == TooFast || o == TooMany }
 
 // code returns HAProxy's two letters: who ended the session, and in which phase.
 func (o Outcome) code(p Phase) string {

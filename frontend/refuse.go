@@ -29,9 +29,9 @@ const (
 func (f *Frontend) RefusalOf(o Outcome) Refusal {
 	switch o {
 	case BackendsFull, QueueFull, QueueTimeout:
-		return f.OnRefuse
+		return f.Current().OnRefuse
 	case ClientLeft:
 		return Refusal{}
 	}
-	return f.OnNoBackend
+	return f.Current().OnNoBackend
 }

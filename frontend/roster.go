@@ -7,8 +7,9 @@ import (
 
 // roster is all sessions of a frontend, for those who look at them from outside.
 type roster struct {
-	mu   sync.Mutex
-	head *copySession // of a doubly linked list through entry
+	mu      sync.Mutex
+	head    *copySession // of a doubly linked list through entry
+	cursors []*cursor
 }
 
 // entry is a session's place in the roster, and what the sweep remembers of it.
@@ -35,6 +36,7 @@ func (r *roster) add(s *copySession) {
 func (r *roster) remove(s *copySession) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.pass(s)
 	if s.prev != nil {
 		s.prev.next = s.next
 	} else {

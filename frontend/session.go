@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"weir/backend"
-	"weir/frontend/rate"
 )
 
 // Session is what both engines know of one client connection, and what they decide about it. The
@@ -18,8 +17,8 @@ type Session struct {
 	frontend *Frontend
 	id       uint64
 	from     netip.AddrPort // of the client; zero for a unix client
-	client   rate.Ref       // where it is counted
-	quest    *Quest         // nil once there is a backend
+	admitted Admitted
+	quest    *Quest // nil once there is a backend
 	lease    backend.Lease
 	chosen   atomic.Pointer[backend.Backend] // last
 
@@ -37,6 +36,7 @@ type Quest struct {
 	request backend.Request
 	waiter  backend.Waiter
 	pause   time.Duration // before the same backend is tried again, next time
+	queued  time.Time     // waits since; zero: does not
 }
 
 // OnWake sets what is called when a session that waits in the queue should Claim: by any goroutine, and
@@ -54,10 +54,10 @@ var lastID atomic.Uint64
 // Begin makes s the session of a client that was just let in, and counts it. Whatever s and q were before
 // is forgotten, so that an engine may use them again. See [Session.Settle].
 func (f *Frontend) Begin(s *Session, q *Quest, from netip.AddrPort, a Admitted, now time.Time) {
-	s.frontend, s.id, s.from, s.client, s.accepted = f, lastID.Add(1), from, a.client, now
+	s.frontend, s.id, s.from, s.admitted, s.accepted = f, lastID.Add(1), from, a, now
 	q.request = backend.NewRequest(from.Addr())
 	q.request.Class = a.class
-	q.pause = firstRetry
+	q.pause, q.queued = firstRetry, time.Time{}
 	s.quest = q
 	s.lease = backend.Lease{}
 	s.chosen.Store(nil)
@@ -97,10 +97,12 @@ func (s *Session) Claim(now time.Time) (b *backend.Backend, pause time.Duration,
 // Leave gives up the session's place in the queue.
 func (s *Session) Leave(now time.Time) {
 	s.waited = now.Sub(s.accepted)
+	s.timeQueue(nil, now)
 	s.frontend.Pool.Leave(&s.quest.waiter)
 }
 
 func (s *Session) chose(l backend.Lease, again bool, err error, now time.Time) (*backend.Backend, time.Duration, error) {
+	s.timeQueue(err, now)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -115,6 +117,18 @@ func (s *Session) chose(l backend.Lease, again bool, err error, now time.Time) (
 	pause := q.pause
 	q.pause = min(2*pause, longestRetry)
 	return b, pause, nil
+}
+
+// timeQueue times what the session waits in the queue: err is what it was told there.
+func (s *Session) timeQueue(err error, now time.Time) {
+	q := s.quest
+	switch waits := err == backend.ErrQueued; {
+	case waits && q.queued.IsZero():
+		q.queued = now
+	case !waits && !q.queued.IsZero():
+		s.frontend.counters.QueueWait.Observe(now.Sub(q.queued))
+		q.queued = time.Time{}
+	}
 }
 
 // Unchosen says what the error of Choose or Claim means for the session, when it does not wait.
@@ -133,12 +147,13 @@ func (s *Session) Connected(took time.Duration, local func() net.Addr) {
 	s.tries++
 	s.connect = took
 	s.quest = nil
+	s.frontend.counters.Connect.Observe(took)
 	s.lease.Connected(took)
 	s.logOpened(local)
 }
 
 // Learns says whether the engine is to report first bytes, with Asked and Answered.
-func (f *Frontend) Learns() bool { return f.learns }
+func (f *Frontend) Learns() bool { return f.learns.Load() }
 
 // Asked reports that the backend got the first bytes of the client.
 func (s *Session) Asked(now time.Time) { s.asked.Store(max(1, int64(now.Sub(s.accepted)))) }
@@ -165,7 +180,7 @@ func (s *Session) Failed(err error, took time.Duration) (retry bool, outcome Out
 	failure := backend.Classify(err)
 	s.quest.request.Exclude(s.lease.Backend())
 	s.lease.Failed(failure)
-	retry = failure != backend.FailureCanceled && s.tries <= s.frontend.Retries
+	retry = failure != backend.FailureCanceled && s.tries <= s.frontend.Current().Retries
 	if retry {
 		s.logRetry(err)
 	}
@@ -183,7 +198,7 @@ func (s *Session) On(b *backend.Backend) bool { return s.chosen.Load() == b }
 
 // EndsAt returns when the session's time is up. Zero: never. Each call draws its own jitter.
 func (s *Session) EndsAt() time.Time {
-	o := &s.frontend.Options
+	o := s.frontend.Current()
 	if o.SessionTimeout == 0 {
 		return time.Time{}
 	}
@@ -198,19 +213,27 @@ type Ending struct {
 	Phase   Phase
 	// BytesUp were delivered to the backend, BytesDown to the client.
 	BytesUp, BytesDown int64
+	At                 time.Time // zero: now
 }
 
 // Settle counts and logs the end of the session. It is the last thing done with it. Should the log
 // panic, it may be called again, and only logs.
 func (s *Session) Settle(e Ending) {
+	if e.At.IsZero() {
+		e.At = time.Now()
+	}
 	if !s.settled {
 		s.settled = true
-		s.frontend.Clients.Close(s.client)
+		s.admitted.end()
 		c := &s.frontend.counters
 		c.BytesUp.Add(uint64(e.BytesUp))
 		c.BytesDown.Add(uint64(e.BytesDown))
 		c.byOutcome[e.Outcome].Add(1)
 		c.Closed.Add(1)
+		if !e.Outcome.turnedAway() {
+			c.Length.Observe(e.At.Sub(s.accepted))
+		}
+		s.frontend.Ended.add(s, &e)
 	}
 	s.logServed(&e)
 }

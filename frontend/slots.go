@@ -5,20 +5,36 @@ import (
 	"time"
 )
 
-// Slots bounds how many sessions there are at one time. A nil *Slots bounds nothing.
+// Slots counts how many sessions there are at one time, and bounds them. A nil *Slots does neither.
 type Slots struct {
 	mu       sync.Mutex
-	free     int
+	limit    int // 0: none
+	used     int
 	waiting  []func()
 	lastTold time.Time
 }
 
-// NewSlots returns n slots. 0: nil, no bound.
-func NewSlots(n int) *Slots {
-	if n == 0 {
-		return nil
+// NewSlots returns n slots. 0: as many as are wanted.
+func NewSlots(n int) *Slots { return &Slots{limit: n} }
+
+// SetLimit changes how many slots there are. 0: as many as are wanted. With fewer than are taken, nobody has
+// to leave.
+func (s *Slots) SetLimit(n int) {
+	s.mu.Lock()
+	s.limit = n
+	waiting := s.waiting
+	s.waiting = nil
+	s.mu.Unlock()
+	for _, wake := range waiting {
+		wake()
 	}
-	return &Slots{free: n}
+}
+
+// Used returns how many slots are taken, of how many (0: no limit).
+func (s *Slots) Used() (used, limit int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used, s.limit
 }
 
 // tellEvery is how often, at most, a log line says that no slot is free: at the limit every client waits.
@@ -32,8 +48,8 @@ func (s *Slots) take(wake func()) (ok, tell bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.free > 0 {
-		s.free--
+	if s.limit == 0 || s.used < s.limit {
+		s.used++
 		return true, false
 	}
 	s.waiting = append(s.waiting, wake)
@@ -50,7 +66,7 @@ func (s *Slots) give() {
 	}
 	s.mu.Lock()
 	waiting := s.waiting
-	s.free++
+	s.used--
 	s.waiting = nil
 	s.mu.Unlock()
 	for _, wake := range waiting {

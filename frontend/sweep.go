@@ -13,7 +13,8 @@ const (
 // sweepInterval returns the time between two sweeps. 0: nothing to sweep for.
 func (c *Copy) sweepInterval() time.Duration {
 	var shortest time.Duration
-	for _, d := range []time.Duration{c.IdleTimeout, c.HalfCloseTimeout, c.SessionTimeout} {
+	rules := c.Current()
+	for _, d := range []time.Duration{rules.IdleTimeout, rules.HalfCloseTimeout, rules.SessionTimeout} {
 		if d > 0 && (shortest == 0 || d < shortest) {
 			shortest = d
 		}
@@ -40,10 +41,10 @@ func (s *copySession) overdue(now time.Time) Outcome {
 	if p == LastBytes && !s.halfClosed { // the silence of the other side begins now
 		s.halfClosed, s.quietSince, s.checked = true, now, false
 	}
-	if p == LastBytes && s.silentFor(s.server.HalfCloseTimeout, now) {
+	if p == LastBytes && s.silentFor(s.server.Current().HalfCloseTimeout, now) {
 		return HalfCloseTimeout
 	}
-	if s.silentFor(s.server.IdleTimeout, now) {
+	if s.silentFor(s.server.Current().IdleTimeout, now) {
 		return IdleTimeout
 	}
 	return unknown

@@ -44,14 +44,19 @@ type Request struct {
 	Tried []int
 }
 
-// Strategy chooses among the eligible members. It is not safe for concurrent use, and no method
-// allocates.
+// Strategy chooses among the eligible members. It is not safe for concurrent use. Update and Pick do not
+// allocate.
 type Strategy interface {
 	// Update says what is now true of member i. Before the first Update a member is not eligible.
 	Update(i int, l Load)
 	// Pick returns the member to use and takes its turn as used, or -1 when none is eligible but
 	// those tried. The caller counts the session and says so with Update.
 	Pick(r *Request) int
+	// Next returns what Pick would return now, and takes no turn: see next.go.
+	Next(r *Request) int
+	// Standing says in words what the choice for r goes by, as far as it is about member i, which is
+	// eligible: see standing.go. It allocates, and so may Next.
+	Standing(r *Request, i int) string
 }
 
 // Observer is a strategy that goes by latency.

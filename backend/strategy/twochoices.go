@@ -10,6 +10,8 @@ type twoChoices struct {
 	eligible []int32 // in no order
 	at       []int32 // by member: its place in eligible, or -1
 	random   func() uint64
+	drawn    uint64 // what the next Pick goes by, if Next has asked before
+	isDrawn  bool
 }
 
 func newTwoChoices(members []Member, random func() uint64) *twoChoices {
@@ -33,8 +35,17 @@ func (s *twoChoices) Pick(r *Request) int {
 	case 1:
 		return int(s.eligible[0])
 	}
-	x, y := twoOf(n, s.random())
+	x, y := twoOf(n, s.draw())
 	return s.better(int(s.eligible[x]), int(s.eligible[y]))
+}
+
+// draw uses up what was drawn ahead, if anything was.
+func (s *twoChoices) draw() uint64 {
+	if !s.isDrawn {
+		return s.random()
+	}
+	s.isDrawn = false
+	return s.drawn
 }
 
 // setAside moves the tried ones to the end of eligible and returns how many are before them.

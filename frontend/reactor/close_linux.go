@@ -258,7 +258,7 @@ func (s *session) finish() {
 	s.quiet.Stop()
 	s.life.Stop()
 	s.misc.Stop()
-	end := frontend.Ending{Outcome: frontend.Normal, Phase: frontend.LastBytes, BytesUp: s.up.moved, BytesDown: s.down.moved}
+	end := frontend.Ending{Outcome: frontend.Normal, Phase: frontend.LastBytes, BytesUp: s.up.moved, BytesDown: s.down.moved, At: s.port.Now()}
 	if f := s.failure; f != nil {
 		end.Outcome, end.Err, end.Phase = f.outcome, f.err, f.phase
 	}

@@ -13,7 +13,7 @@ const looks = 4
 
 // touch starts the session's silence anew.
 func (s *session) touch() {
-	s.silent = 0
+	s.silent, s.touched = 0, s.port.Elapsed()
 	s.armQuiet()
 }
 
@@ -31,8 +31,8 @@ func (s *session) armQuiet() {
 
 // silenceLimit returns how long no byte may move: once one side has finished, that may be less.
 func (s *session) silenceLimit() (limit time.Duration, half bool) {
-	limit = s.port.IdleTimeout
-	if h := s.port.HalfCloseTimeout; h > 0 && (s.up.eof || s.down.eof) && (limit == 0 || h <= limit) {
+	limit = s.port.Current().IdleTimeout
+	if h := s.port.Current().HalfCloseTimeout; h > 0 && (s.up.eof || s.down.eof) && (limit == 0 || h <= limit) {
 		return h, true
 	}
 	return limit, false

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,6 @@ type listener struct {
 	fd    int      // owned
 	key   loop.Key // 0: not registered (the loop's first key is its own)
 	bind  frontend.Bind
-	index int    // of bind in Options.Bind
 	owner bool   // of the path of a unix socket
 	crowd int    // turns in a row in which somebody waited
 	turn  uint64 // the last of them
@@ -36,52 +36,51 @@ type listener struct {
 	wake  func() // bound once: a method value allocates
 }
 
-func (p *port) newListener(fd, index int) *listener {
-	l := &listener{port: p, fd: fd, bind: p.Bind[index], index: index}
+func (p *port) newListener(fd int, b frontend.Bind) *listener {
+	l := &listener{port: p, fd: fd, bind: b}
 	l.wake = func() { p.Post(l.resume) }
-	p.listeners = append(p.listeners, l)
 	return l
 }
 
-// listen opens the index-th address on every core. The first socket is bound without SO_REUSEPORT, so that an
+// listen opens an address on every core. The first socket is bound without SO_REUSEPORT, so that an
 // address in use by anybody else is an error and not a share; the others join it.
-func (s *Server) listen(index int) error {
-	b := s.Bind[index]
-	first, addr, err := s.listenFirst(b)
+func (s *Server) listen(bind frontend.Bind, rules *frontend.Rules) (*binding, error) {
+	first, addr, err := s.listenFirst(bind, rules)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.addrs = append(s.addrs, addr)
-	s.ports[0].newListener(first, index).owner = true
+	b := &binding{bind: bind, addr: addr, listeners: []*listener{s.ports[0].newListener(first, bind)}}
+	b.listeners[0].owner = true
 	for _, p := range s.ports[1:] {
-		fd, err := s.listenAgain(first, b, addr)
+		fd, err := s.listenAgain(first, bind, addr, rules)
 		if err != nil {
-			return err
+			b.close()
+			return nil, err
 		}
-		p.newListener(fd, index)
+		b.listeners = append(b.listeners, p.newListener(fd, bind))
 	}
-	return nil
+	return b, nil
 }
 
 // listenAgain opens the address for one more core. A unix socket cannot be shared by SO_REUSEPORT: all
 // cores accept from the same queue.
-func (s *Server) listenAgain(first int, b frontend.Bind, addr net.Addr) (int, error) {
+func (s *Server) listenAgain(first int, b frontend.Bind, addr net.Addr, rules *frontend.Rules) (int, error) {
 	if t, ok := addr.(*net.TCPAddr); ok {
-		return s.listenSocket(inetSockaddr(t.AddrPort()), isDual(b, t), true)
+		return listenSocket(inetSockaddr(t.AddrPort()), isDual(b, t), true, rules)
 	}
 	fd, err := unix.FcntlInt(uintptr(first), unix.F_DUPFD_CLOEXEC, 0)
 	return fd, os.NewSyscallError("fcntl", err)
 }
 
-func (s *Server) listenFirst(b frontend.Bind) (int, net.Addr, error) {
+func (s *Server) listenFirst(b frontend.Bind, rules *frontend.Rules) (int, net.Addr, error) {
 	if b.Network == "unix" {
-		return s.listenUnix(b)
+		return listenUnix(b, rules)
 	}
 	want, err := resolveBind(b)
 	if err != nil {
 		return -1, nil, err
 	}
-	fd, err := s.listenSocket(inetSockaddr(want.AddrPort()), isDual(b, want), false)
+	fd, err := listenSocket(inetSockaddr(want.AddrPort()), isDual(b, want), false, rules)
 	if err != nil {
 		return -1, nil, err
 	}
@@ -134,19 +133,19 @@ func tcpAddr(sa unix.Sockaddr, zone string) *net.TCPAddr {
 }
 
 // listenSocket opens one TCP socket; join makes it share the port with those that are there.
-func (s *Server) listenSocket(sockaddr []byte, dual, join bool) (int, error) {
+func listenSocket(sockaddr []byte, dual, join bool, rules *frontend.Rules) (int, error) {
 	fd, errno := loop.Socket(family(sockaddr))
 	if errno != 0 {
 		return -1, os.NewSyscallError("socket", errno)
 	}
-	if err := s.bindAndListen(fd, sockaddr, dual, join); err != nil {
+	if err := bindAndListen(fd, sockaddr, dual, join, rules); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
 }
 
-func (s *Server) bindAndListen(fd int, sockaddr []byte, dual, join bool) error {
+func bindAndListen(fd int, sockaddr []byte, dual, join bool, rules *frontend.Rules) error {
 	set := func(what string, level, name, value int) error {
 		return os.NewSyscallError("setsockopt "+what, unix.SetsockoptInt(fd, level, name, value))
 	}
@@ -162,7 +161,7 @@ func (s *Server) bindAndListen(fd int, sockaddr []byte, dual, join bool) error {
 			return err
 		}
 	}
-	for _, o := range s.Socket.ForListener() { // accepted sockets inherit them
+	for _, o := range rules.Socket.ForListener() { // accepted sockets inherit them
 		if err := set(o.What, o.Level, o.Name, o.Value); err != nil {
 			return err
 		}
@@ -178,19 +177,19 @@ func (s *Server) bindAndListen(fd int, sockaddr []byte, dual, join bool) error {
 	if err := set("SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 		return err
 	}
-	return os.NewSyscallError("listen", unix.Listen(fd, s.backlog()))
+	return os.NewSyscallError("listen", unix.Listen(fd, backlog(rules)))
 }
 
 // backlog returns the length of the accept queue; the kernel caps it at net.core.somaxconn.
-func (s *Server) backlog() int {
-	if s.Backlog > 0 {
-		return s.Backlog
+func backlog(rules *frontend.Rules) int {
+	if rules.Backlog > 0 {
+		return rules.Backlog
 	}
 	return 1 << 30
 }
 
 // listenUnix has the net package open a unix socket, for it knows about paths, and keeps a copy.
-func (s *Server) listenUnix(b frontend.Bind) (int, net.Addr, error) {
+func listenUnix(b frontend.Bind, rules *frontend.Rules) (int, net.Addr, error) {
 	l, err := net.Listen(b.Network, b.Address)
 	if err != nil && frontend.RemoveStale(b) {
 		l, err = net.Listen(b.Network, b.Address)
@@ -212,17 +211,23 @@ func (s *Server) listenUnix(b frontend.Bind) (int, net.Addr, error) {
 	if err != nil {
 		return -1, nil, fmt.Errorf("keep %s: %w", b.Address, err)
 	}
-	return fd, u.Addr(), os.NewSyscallError("listen", unix.Listen(fd, s.backlog()))
+	return fd, u.Addr(), os.NewSyscallError("listen", unix.Listen(fd, backlog(rules)))
 }
 
-// open begins to accept.
-func (p *port) open() {
-	for _, l := range p.listeners {
-		// Level-triggered, so that a batch may leave clients for the next turn.
-		var errno loop.Errno
-		if l.key, errno = p.Add(l.fd, unix.EPOLLIN, l); errno != 0 {
-			p.LogNoAccept(os.NewSyscallError("epoll_ctl", errno))
-		}
+// open begins to accept. Level-triggered, so that a batch may leave clients for the next turn.
+func (p *port) open(l *listener) {
+	p.listeners = append(p.listeners, l)
+	var errno loop.Errno
+	if l.key, errno = p.Add(l.fd, unix.EPOLLIN, l); errno != 0 {
+		p.LogNoAccept(os.NewSyscallError("epoll_ctl", errno))
+	}
+}
+
+// shut closes one listener.
+func (p *port) shut(l *listener) {
+	if i := slices.Index(p.listeners, l); i >= 0 {
+		p.listeners = slices.Delete(p.listeners, i, i+1)
+		l.close()
 	}
 }
 
@@ -248,8 +253,12 @@ func (l *listener) close() {
 // acceptAll takes everybody who waits.
 func (p *port) acceptAll() {
 	for _, l := range p.listeners {
-		for l.accept() {
-		}
+		l.acceptAll()
+	}
+}
+
+func (l *listener) acceptAll() {
+	for l.accept() {
 	}
 }
 
@@ -281,7 +290,7 @@ func (l *listener) accept() bool {
 	switch errno {
 	case 0:
 		l.pause = 0
-		p.start(fd, peer(&l.sa), l.index)
+		p.start(fd, peer(&l.sa), l.bind)
 		return true
 	case unix.EAGAIN, unix.EINTR:
 		p.GiveSlot()

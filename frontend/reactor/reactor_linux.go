@@ -17,6 +17,7 @@ const Supported = true
 type Reactor struct {
 	cores   []*core
 	running errgroup.Group
+	over    chan struct{} // closed when no loop runs any more
 }
 
 // core is one loop and what its sessions share.
@@ -42,7 +43,7 @@ const slab = 32
 
 // New makes n loops that do not run yet. Run them, then Close.
 func New(n int, stock *relay.Stock) (*Reactor, error) {
-	r := new(Reactor)
+	r := &Reactor{over: make(chan struct{})}
 	for range n {
 		l, err := loop.New()
 		if err != nil {
@@ -72,6 +73,7 @@ func (r *Reactor) Stop() {
 		c.Post(c.Loop.Stop)
 	}
 	r.running.Wait()
+	close(r.over)
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) - len(r.cores))
 }
 

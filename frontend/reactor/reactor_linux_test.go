@@ -46,9 +46,11 @@ func serving(t testing.TB, backendAddr netip.AddrPort) (netip.AddrPort, *Server)
 	}
 	s, err := r.Open(t.Context(), frontend.Options{
 		Name: "f", Bind: []frontend.Bind{{Network: "tcp4", Address: "127.0.0.1:0"}}, Pool: pool, Stock: stock,
-		Dialer:           backend.NewDialer(time.Second, sockopt.Options{}, nil),
-		HalfCloseTimeout: time.Minute, IdleTimeout: time.Minute, SessionTimeout: time.Hour,
 		Log: zerolog.Nop(),
+		Rules: frontend.Rules{
+			Dialer:           backend.NewDialer(time.Second, sockopt.Options{}, nil),
+			HalfCloseTimeout: time.Minute, IdleTimeout: time.Minute, SessionTimeout: time.Hour,
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

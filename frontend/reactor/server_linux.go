@@ -4,9 +4,12 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"weir/backend"
 	"weir/backend/sockopt"
@@ -18,11 +21,13 @@ import (
 type Server struct {
 	*frontend.Frontend
 	reactor *Reactor
-	addrs   []net.Addr
 	ports   []*port // one for each core
-	targets map[*backend.Backend][]byte
-	early   []sockopt.Setting // of a socket towards a backend
-	late    []sockopt.Setting
+	options atomic.Pointer[options]
+
+	mu       sync.Mutex
+	bindings []*binding
+	serving  bool
+
 	done    sync.WaitGroup // sessions
 	starved atomic.Int64   // when a descriptor was missing last, in Unix nanoseconds
 }
@@ -32,7 +37,9 @@ type port struct {
 	*Server
 	*core
 	listeners []*listener
+	targets   map[*backend.Backend][]byte
 	sessions  *session // the first of a list
+	cursors   []*cursor
 	resting   []*resting
 	roused    []*resting // to be used again
 
@@ -49,26 +56,133 @@ const (
 	retryQueues = 5
 )
 
+// options is what a socket towards a backend gets.
+type options struct{ early, late []sockopt.Setting }
+
+// binding is a listening address: a listener on each core.
+type binding struct {
+	bind      frontend.Bind
+	addr      net.Addr
+	listeners []*listener
+}
+
 // Open opens every listener on every core, and accepts nobody yet. On an error nothing is left open.
-func (r *Reactor) Open(_ context.Context, o frontend.Options) (*Server, error) {
-	s := &Server{
-		Frontend: frontend.New(o), reactor: r, targets: targets(o.Pool),
-		early: append(o.Dialer.Socket().Early(), sockopt.QuickAck(0)), late: o.Dialer.Socket().Late(),
-	}
+func (r *Reactor) Open(ctx context.Context, o frontend.Options) (*Server, error) {
+	s := &Server{Frontend: frontend.New(o), reactor: r}
 	for _, c := range r.cores {
 		s.ports = append(s.ports, newPort(s, c))
 	}
-	for i, b := range o.Bind {
-		if err := s.listen(i); err != nil {
-			s.Close()
-			return nil, s.ListenError(b, err)
-		}
+	commit, _, err := s.Prepare(ctx, o.Bind, &o.Rules)
+	if err != nil {
+		s.Close()
+		return nil, err
 	}
+	commit()
 	return s, nil
 }
 
+// Prepare opens what is missing to listen on those addresses and no others, with those rules. Nothing changes
+// before commit is called; abort takes it back. One of them is to be called.
+func (s *Server) Prepare(_ context.Context, binds []frontend.Bind, rules *frontend.Rules) (commit, abort func(), err error) {
+	var kept, opened []*binding
+	abort = func() {
+		for _, b := range opened {
+			b.close()
+		}
+	}
+	for _, bind := range binds {
+		if b := s.binding(bind); b != nil {
+			kept = append(kept, b)
+			continue
+		}
+		b, err := s.listen(bind, rules)
+		if err != nil {
+			abort()
+			return nil, nil, s.ListenError(bind, err)
+		}
+		opened = append(opened, b)
+	}
+	return func() { s.change(kept, opened, rules) }, abort, nil
+}
+
+func (s *Server) binding(bind frontend.Bind) *binding {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.bindings {
+		if b.bind == bind {
+			return b
+		}
+	}
+	return nil
+}
+
+// change goes over to other rules and other listeners.
+func (s *Server) change(kept, opened []*binding, rules *frontend.Rules) {
+	s.SetRules(*rules)
+	socket := rules.Dialer.Socket()
+	s.options.Store(&options{early: append(socket.Early(), sockopt.QuickAck(0)), late: socket.Late()})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.bindings {
+		if !slices.Contains(kept, b) {
+			b.shut(s.serving)
+		}
+	}
+	for _, b := range kept {
+		b.inherit(rules)
+	}
+	s.bindings = append(kept, opened...)
+	if s.serving {
+		for _, b := range opened {
+			s.begin(b)
+		}
+	}
+}
+
+// begin has every core accept.
+func (s *Server) begin(b *binding) {
+	s.LogListening(b.addr)
+	for i, l := range b.listeners {
+		p := s.ports[i]
+		p.Post(func() { p.open(l) })
+	}
+}
+
+// shut closes the listeners of an address, after those have been accepted that are in their queues.
+func (b *binding) shut(serving bool) {
+	if !serving {
+		b.close()
+		return
+	}
+	for _, l := range b.listeners {
+		l.port.Post(func() {
+			l.acceptAll()
+			l.port.shut(l)
+		})
+	}
+}
+
+// close closes listeners that nobody accepts from.
+func (b *binding) close() {
+	for _, l := range b.listeners {
+		l.close()
+	}
+}
+
+// inherit gives the listeners what the sockets they accept are to have.
+func (b *binding) inherit(rules *frontend.Rules) {
+	if _, ok := b.addr.(*net.TCPAddr); !ok {
+		return
+	}
+	for _, l := range b.listeners {
+		for _, o := range rules.Socket.ForListener() {
+			unix.SetsockoptInt(l.fd, o.Level, o.Name, o.Value)
+		}
+	}
+}
+
 func newPort(s *Server, c *core) *port {
-	p := &port{Server: s, core: c}
+	p := &port{Server: s, core: c, targets: make(map[*backend.Backend][]byte)}
 	for _, q := range p.queues() {
 		*q = c.NewQueue()
 	}
@@ -86,31 +200,55 @@ func (p *port) queues() []**loop.Queue {
 	return all
 }
 
-// targets holds the socket addresses of the backends that need no name resolved.
-func targets(pool *backend.Pool) map[*backend.Backend][]byte {
-	m := make(map[*backend.Backend][]byte)
-	for _, b := range pool.Backends() {
-		if b.Network() == "unix" {
-			m[b] = unixSockaddr(b.Address())
-		} else if ap, err := netip.ParseAddrPort(b.Address()); err == nil {
-			m[b] = inetSockaddr(ap)
-		}
+// target returns the socket address of a backend, or nil if its name has to be looked up.
+func (p *port) target(b *backend.Backend) []byte {
+	t, known := p.targets[b]
+	if !known {
+		t = targetOf(b)
+		p.targets[b] = t
 	}
-	return m
+	return t
+}
+
+func targetOf(b *backend.Backend) []byte {
+	if b.Network() == "unix" {
+		return unixSockaddr(b.Address())
+	}
+	if ap, err := netip.ParseAddrPort(b.Address()); err == nil {
+		return inetSockaddr(ap)
+	}
+	return nil
+}
+
+// ForgetBackend lets go of what is known of a backend that is gone.
+func (s *Server) ForgetBackend(b *backend.Backend) {
+	for _, p := range s.ports {
+		p.Post(func() { delete(p.targets, b) })
+	}
 }
 
 // Addrs returns the listening addresses, with the ports the kernel chose.
-func (s *Server) Addrs() []net.Addr { return s.addrs }
+func (s *Server) Addrs() []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	addrs := make([]net.Addr, len(s.bindings))
+	for i, b := range s.bindings {
+		addrs[i] = b.addr
+	}
+	return addrs
+}
 
 // Serve accepts clients until ctx ends; then those that are in the accept queues already are accepted,
 // and the listeners closed. Sessions go on: see Drain.
 func (s *Server) Serve(ctx context.Context) error {
-	for _, a := range s.addrs {
-		s.LogListening(a)
+	s.mu.Lock()
+	s.serving = true
+	for _, b := range s.bindings {
+		s.begin(b)
 	}
-	background := context.Background()
-	s.reactor.each(background, func(i int, _ *core) { s.ports[i].open() })
+	s.mu.Unlock()
 	<-ctx.Done()
+	background := context.Background()
 	s.reactor.each(background, func(i int, _ *core) { s.ports[i].acceptAll() })
 	last := time.NewTimer(frontend.LastCall)
 	defer last.Stop()
@@ -150,8 +288,10 @@ func (s *Server) CutBackend(b *backend.Backend) {
 
 // Close closes the listeners of a server that never served.
 func (s *Server) Close() {
+	for _, b := range s.bindings {
+		b.close()
+	}
 	for _, p := range s.ports {
-		p.closeListeners()
 		for _, q := range p.queues() {
 			p.DropQueue(*q)
 		}
@@ -179,6 +319,7 @@ func (p *port) enter(s *session) {
 }
 
 func (p *port) leave(s *session) {
+	p.pass(s)
 	if s.prev == nil {
 		p.sessions = s.next
 	} else {

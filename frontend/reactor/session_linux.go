@@ -50,9 +50,10 @@ type live struct {
 	client, server side
 	up, down       stream // up: from the client to the server
 
-	*attempt          // nil once there is a backend
-	failure  *failure // the first; nil while all is well
-	acked    uint64   // when the silence was last looked at
+	*attempt               // nil once there is a backend
+	failure  *failure      // the first; nil while all is well
+	acked    uint64        // when the silence was last looked at
+	touched  time.Duration // when a byte last moved, on the loop's clock
 	state    state
 	silent   uint8 // so many parts of its limit
 	settled  bool  // the backend's socket has its late options
@@ -104,7 +105,7 @@ type side struct {
 }
 
 // start makes an accepted client a session, if it is let in. The slot it has is given back at its end.
-func (p *port) start(fd int, from netip.AddrPort, bind int) {
+func (p *port) start(fd int, from netip.AddrPort, bind frontend.Bind) {
 	admitted, ok := p.Admit(from, bind, p.Now())
 	if !ok {
 		loop.ResetOnClose(fd)
@@ -136,7 +137,8 @@ func (p *port) start(fd int, from netip.AddrPort, bind int) {
 
 // armLife ends the session after about d: jitter comes in as many steps as there are queues.
 func (s *session) armLife(d time.Duration) {
-	whole, percent := s.port.SessionTimeout, time.Duration(s.port.SessionJitter)
+	rules := s.port.Current()
+	whole, percent := rules.SessionTimeout, time.Duration(rules.SessionJitter)
 	step := whole * percent / 100 / lifeQueues
 	at := 0
 	if step > 0 {
@@ -154,7 +156,7 @@ func (s *session) choose() {
 		return
 	}
 	s.state = queued
-	s.port.queue.Arm(&s.misc, s, s.port.QueueTimeout)
+	s.port.queue.Arm(&s.misc, s, s.port.Current().QueueTimeout)
 	if s.client.fin && s.endedSilent() {
 		s.left()
 	}
@@ -174,7 +176,7 @@ func (s *session) woken() {
 // endedSilent says whether a client that has ended its stream has left with that: without a byte before.
 func (s *session) endedSilent() bool {
 	n, err := unix.IoctlGetInt(int(s.client.fd), unix.TIOCINQ)
-	return s.port.LeaveOnEnd && err == nil && n == 0
+	return s.port.Current().LeaveOnEnd && err == nil && n == 0
 }
 
 func (s *session) chose(b *backend.Backend, pause time.Duration, err error) {
@@ -194,8 +196,8 @@ func (s *session) chose(b *backend.Backend, pause time.Duration, err error) {
 // dial begins to connect to b.
 func (s *session) dial(b *backend.Backend) {
 	s.began = s.port.Now()
-	s.port.connect.Arm(&s.misc, s, s.port.Dialer.Timeout())
-	if s.target = s.port.targets[b]; s.target == nil {
+	s.port.connect.Arm(&s.misc, s, s.port.Current().Dialer.Timeout())
+	if s.target = s.port.target(b); s.target == nil {
 		s.resolve(b)
 		return
 	}
@@ -207,10 +209,10 @@ func (s *session) resolve(b *backend.Backend) {
 	s.state, s.looking = choosing, true
 	s.ticket++
 	ticket, p := s.ticket, s.port
-	ctx, cancel := context.WithTimeout(context.Background(), p.Dialer.Timeout())
+	ctx, cancel := context.WithTimeout(context.Background(), p.Current().Dialer.Timeout())
 	go func() {
 		defer cancel()
-		found, err := p.Dialer.Resolve(ctx, b)
+		found, err := p.Current().Dialer.Resolve(ctx, b)
 		p.Post(func() { s.resolved(ticket, b, found, err) })
 	}()
 }
@@ -241,7 +243,7 @@ func (s *session) connectTo(b *backend.Backend) {
 	s.state, s.looking = connecting, false
 	s.sources = nil
 	if family(s.target) != unix.AF_UNIX {
-		s.sources = s.port.Dialer.Sources(b, targetAddr(s.target))
+		s.sources = s.port.Current().Dialer.Sources(b, targetAddr(s.target))
 	}
 	for {
 		errno := s.open()
@@ -295,8 +297,9 @@ func (s *session) reopen(r *resting) loop.Errno {
 func (s *session) connect() loop.Errno {
 	fd := int(s.server.fd)
 	if !s.unix {
-		for i := range s.port.early {
-			o := &s.port.early[i]
+		early := s.port.options.Load().early
+		for i := range early {
+			o := &early[i]
 			loop.SetInt(fd, o.Level, o.Name, int32(o.Value))
 		}
 	}
@@ -438,8 +441,9 @@ func (s *session) settleIn() {
 	if s.server.fd < 0 || s.unix {
 		return
 	}
-	for i := range s.port.late {
-		o := &s.port.late[i]
+	late := s.port.options.Load().late
+	for i := range late {
+		o := &late[i]
 		loop.SetInt(int(s.server.fd), o.Level, o.Name, int32(o.Value))
 	}
 }

@@ -122,6 +122,9 @@ func (l *Loop) Stop() { l.stopped = true }
 // Now returns the time at which this turn began.
 func (l *Loop) Now() time.Time { return l.start.Add(l.now) }
 
+// Elapsed returns how long after the loop was made this turn began.
+func (l *Loop) Elapsed() time.Duration { return l.now }
+
 // Turn returns the number of this turn: each handles what one look at the kernel has brought.
 func (l *Loop) Turn() uint64 { return l.turn }
 

@@ -1,0 +1,162 @@
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"weir/config"
+	"weir/frontend"
+)
+
+// ErrStopping is why a balancer that is about to end changes nothing more.
+var ErrStopping = errors.New("weir is stopping")
+
+// Reload goes over to another configuration without losing a connection, and tells what has changed. On an
+// error nothing has.
+//
+// Frontends are the same if their names are, backends if their names and addresses are. What stays keeps its
+// listeners, its sessions, its counts and its health; its limits, weights, strategy and rules become those of
+// cfg at once. A listener that is new is opened before anything else changes. A backend that is new serves from
+// its first good probe on. Sessions of what is gone have Shutdown.Drain to finish, and are then cut.
+func (b *Balancer) Reload(ctx context.Context, cfg *config.Config) (Plan, error) {
+	select {
+	case <-b.started:
+	case <-ctx.Done():
+		return Plan{}, ctx.Err()
+	}
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	if b.stopping {
+		return Plan{}, ErrStopping
+	}
+	plan := b.plan(cfg)
+	if err := b.mayFollow(cfg); err != nil {
+		return Plan{}, err
+	}
+	next, err := b.prepare(ctx, cfg)
+	if err != nil {
+		return Plan{}, err
+	}
+	if err := b.follow(cfg, next); err != nil {
+		return Plan{}, err
+	}
+	b.log.Warn().Int("changes", len(plan.Changes)).Msg("configuration reloaded")
+	return plan, nil
+}
+
+// Plan tells what Reload would change, and how many sessions it would end.
+func (b *Balancer) Plan(cfg *config.Config) (Plan, error) {
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	return b.plan(cfg), b.mayFollow(cfg)
+}
+
+// mayFollow says what cannot be changed while weir runs.
+func (b *Balancer) mayFollow(cfg *config.Config) error {
+	for i := range cfg.Frontends {
+		c := &cfg.Frontends[i]
+		p := b.part(c.Name)
+		if p == nil {
+			continue
+		}
+		was, _ := engineOf(p.config)
+		if is, _ := engineOf(c); is != was {
+			return fmt.Errorf("frontend %s: the engine cannot change from %s to %s while weir runs: upgrade or restart it", c.Name, was, is)
+		}
+	}
+	return nil
+}
+
+// prepared is a configuration of which all has been done that can fail.
+type prepared struct {
+	kept    []*step
+	added   []*part
+	removed []*part
+	slots   int
+}
+
+// step is what changes for a part that stays.
+type step struct {
+	part          *part
+	config        *config.Frontend
+	rules         *frontend.Rules
+	commit, abort func()
+}
+
+func (b *Balancer) prepare(ctx context.Context, cfg *config.Config) (next *prepared, err error) {
+	next = new(prepared)
+	defer func() {
+		if err != nil {
+			next.abort()
+		}
+	}()
+	shares, err := shareDescriptors(cfg)
+	if err != nil {
+		return next, err
+	}
+	next.slots = shares.sessions
+	if err := b.makeReactor(cfg); err != nil {
+		return next, err
+	}
+	a := b.assembler(ctx)
+	for i := range cfg.Frontends {
+		c := &cfg.Frontends[i]
+		p := b.part(c.Name)
+		if p == nil {
+			p, err = a.part(c)
+			if err != nil {
+				return next, err
+			}
+			next.added = append(next.added, p)
+			continue
+		}
+		s := &step{part: p, config: c}
+		if s.rules, err = rules(c, p.config, p.rules); err != nil {
+			return next, err
+		}
+		if s.commit, s.abort, err = p.frontend.Prepare(ctx, binds(c.BindOn), s.rules); err != nil {
+			return next, err
+		}
+		next.kept = append(next.kept, s)
+	}
+	for _, p := range b.parts {
+		if !slices.ContainsFunc(next.kept, func(s *step) bool { return s.part == p }) {
+			next.removed = append(next.removed, p)
+		}
+	}
+	return next, nil
+}
+
+func (n *prepared) abort() {
+	for _, s := range n.kept {
+		s.abort()
+	}
+	for _, p := range n.added {
+		p.frontend.Close()
+	}
+}
+
+// follow makes the prepared configuration the one that holds.
+func (b *Balancer) follow(cfg *config.Config, next *prepared) error {
+	drain := cfg.Shutdown.Drain.Std()
+	b.slots.SetLimit(next.slots)
+	var parts []*part
+	for _, s := range next.kept {
+		if err := s.part.follow(s.config, s.rules, s.commit, drain); err != nil {
+			return err // not with a configuration that was checked
+		}
+		parts = append(parts, s.part)
+	}
+	for _, p := range next.added {
+		p.start(b.watching)
+	}
+	b.mu.Lock()
+	b.config, b.parts = cfg, append(parts, next.added...)
+	b.mu.Unlock()
+	for _, p := range next.removed {
+		b.leaving.Go(func() { p.leave(drain) })
+	}
+	return nil
+}
