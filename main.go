@@ -241,47 +241,6 @@ func readConfig(c *cli.Context) (*config.Config, error) {
 	return cfg, err
 }
 
-func runCommand() *cli.Command {
-	return command("run", "listen and forward, until SIGTERM or SIGINT", "[-v] [-c FILE]",
-		"The first signal stops accepting and lets the running sessions finish, as [shutdown] in FILE\n"+
-			"says. The second one ends weir at once, with exit code 1.",
-		serve, fileFlags(), logFlags())
-}
-
-func serve(c *cli.Context) error {
-	reopen := make(chan os.Signal, 1)
-	signal.Notify(reopen, balancer.SignalReopen) // without a log file too, or it would end weir
-	defer signal.Stop(reopen)
-	cfg, err := readConfig(c)
-	if err != nil {
-		return err
-	}
-	file, err := openLog(&cfg.Log)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	log, flush, err := newLogger(c, file)
-	if err != nil {
-		return err
-	}
-	defer flush()
-	defer background(c.Context, func(ctx context.Context) { file.ReopenOnSignal(ctx, reopen, log) })()
-	b, err := balancer.New(c.Context, cfg, log)
-	if err != nil {
-		return err
-	}
-	stop, now, release := untilSignal(c.Context)
-	defer release()
-	if err := b.Run(stop, now); err != nil {
-		return err
-	}
-	if now.Err() != nil {
-		return errors.New("ended at once by a second signal")
-	}
-	return nil
-}
-
 // openLog opens the file that the log goes to; nil: it goes to stderr.
 func openLog(c *config.Log) (*balancer.LogFile, error) {
 	if c.File == "" {

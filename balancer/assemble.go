@@ -24,6 +24,8 @@ type assembler struct {
 	slots    *frontend.Slots
 	// reactor runs the frontends that want it; nil when none does.
 	reactor *reactor.Reactor
+	// inherited holds listening sockets that are there already; nil: none.
+	inherited *frontend.Inherited
 }
 
 // engineOf returns the engine of a frontend, and why it is that.
@@ -133,14 +135,15 @@ func backendOptions(c *config.Backend, h *config.Health) backend.Options {
 
 func (a *assembler) frontendOptions(c *config.Frontend, pool *backend.Pool, rules *frontend.Rules) frontend.Options {
 	return frontend.Options{
-		Name:     c.Name,
-		Bind:     binds(c.BindOn),
-		Pool:     pool,
-		Slots:    a.slots,
-		Stock:    a.stock,
-		Log:      a.log,
-		Sessions: a.sessions,
-		Rules:    *rules,
+		Name:      c.Name,
+		Bind:      binds(c.BindOn),
+		Pool:      pool,
+		Inherited: a.inherited,
+		Slots:     a.slots,
+		Stock:     a.stock,
+		Log:       a.log,
+		Sessions:  a.sessions,
+		Rules:     *rules,
 	}
 }
 

@@ -55,6 +55,9 @@ type server interface {
 	Watch(ctx context.Context)
 	// CutBackend ends the sessions of one backend.
 	CutBackend(b *backend.Backend)
+	// Sockets returns the descriptors of the listeners, and HandOver says that another process uses them.
+	Sockets() []uintptr
+	HandOver()
 	// ForgetBackend lets go of what is known of a backend that is gone.
 	ForgetBackend(b *backend.Backend)
 	// Close closes the listeners of a frontend that never served.
@@ -64,6 +67,12 @@ type server interface {
 // New opens every listener of cfg and starts nothing yet: a port in use leaves nothing half-started.
 // Either run what it returns, or close it.
 func New(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*Balancer, error) {
+	return NewFrom(ctx, cfg, log, nil)
+}
+
+// NewFrom is New with listening sockets that are there already. Those that cfg has no use for are closed.
+func NewFrom(ctx context.Context, cfg *config.Config, log zerolog.Logger, there *frontend.Inherited) (*Balancer, error) {
+	defer there.Close()
 	shares, err := shareDescriptors(cfg)
 	if err != nil {
 		return nil, err
@@ -76,12 +85,17 @@ func New(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*Balancer
 		return nil, err
 	}
 	for i := range cfg.Frontends {
-		p, err := b.assembler(ctx).part(&cfg.Frontends[i])
+		a := b.assembler(ctx)
+		a.inherited = there
+		p, err := a.part(&cfg.Frontends[i])
 		if err != nil {
 			b.Close()
 			return nil, err
 		}
 		b.parts = append(b.parts, p)
+	}
+	if rest := there.Rest(); len(rest) > 0 {
+		log.Warn().Strs("addresses", rest).Msg("inherited sockets that no frontend listens on are closed")
 	}
 	return b, nil
 }
@@ -118,6 +132,17 @@ func (b *Balancer) closeEngine() {
 	}
 	b.stock.Close()
 }
+
+// Alive says whether everything answers that must never stand still, before ctx ends.
+func (b *Balancer) Alive(ctx context.Context) bool {
+	b.mu.Lock()
+	r := b.reactor
+	b.mu.Unlock()
+	return r == nil || r.Alive(ctx)
+}
+
+// Started is closed when every frontend accepts.
+func (b *Balancer) Started() <-chan struct{} { return b.started }
 
 // Addrs returns the listening addresses of the frontend of that name, nil if there is none.
 func (b *Balancer) Addrs(frontend string) []net.Addr {

@@ -43,6 +43,25 @@ func (w *stuckWriter) Write(p []byte) (int, error) {
 
 func (w *stuckWriter) letGo() { w.once.Do(func() { close(w.free) }) }
 
+// What a reader that is stuck for long makes the queue drop is counted, and a line says so.
+func TestLogWriterCountsWhatItDrops(t *testing.T) {
+	const lines = 3 * (16 << 10) // three times the queue
+	out := &stuckWriter{free: make(chan struct{})}
+	w := balancer.NewLogWriter(out)
+	for i := range lines {
+		fmt.Fprintf(w, "line %d\n", i)
+	}
+	out.letGo()
+	w.Flush()
+	written := strings.Count(out.took.String(), "line ")
+	if dropped := int(w.Dropped()); dropped == 0 || dropped+written != lines {
+		t.Errorf("%d lines dropped and %d written of %d", dropped, written, lines)
+	}
+	if !strings.Contains(out.took.String(), "log lines were dropped: the log is read too slowly") {
+		t.Error("no line says so")
+	}
+}
+
 // A log that nobody reads stops no session, in whatever phase its lines are written.
 func TestStuckLogStopsNobody(t *testing.T) {
 	everyEngine(t, func(t *testing.T, engine string) {

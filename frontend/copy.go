@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"weir/backend"
@@ -36,6 +37,7 @@ type door struct {
 	net.Listener // owned; closed by whoever accepts, or by Close
 	bind         Bind
 	close        context.CancelFunc // nil until somebody accepts
+	inherited    bool
 }
 
 // Open opens every listener, and accepts nobody yet. On an error nothing is left open.
@@ -61,29 +63,77 @@ func (c *Copy) Prepare(ctx context.Context, binds []Bind, rules *Rules) (commit,
 		}
 	}
 	for _, b := range binds {
-		if d := c.door(b); d != nil {
-			kept = append(kept, d)
+		if there := c.doorsOf(b); there != nil {
+			kept = append(kept, there...)
 			continue
 		}
-		l, err := c.listen(ctx, b, rules)
+		fresh, err := c.open(ctx, b, rules)
+		opened = append(opened, fresh...)
 		if err != nil {
 			abort()
 			return nil, nil, err
 		}
-		opened = append(opened, &door{Listener: l, bind: b})
 	}
 	return func() { c.change(kept, opened, rules) }, abort, nil
 }
 
-func (c *Copy) door(b Bind) *door {
+// doorsOf returns the listeners of an address: more than one only if they were inherited.
+func (c *Copy) doorsOf(b Bind) (there []*door) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, d := range c.doors {
 		if d.bind == b {
-			return d
+			there = append(there, d)
 		}
 	}
-	return nil
+	return there
+}
+
+// open opens a listener, or takes over those that are there.
+func (c *Copy) open(ctx context.Context, b Bind, rules *Rules) (opened []*door, err error) {
+	for _, f := range c.Inherited.Take(b) {
+		l, ferr := net.FileListener(f)
+		f.Close()
+		if ferr != nil {
+			err = c.ListenError(b, ferr)
+			continue
+		}
+		opened = append(opened, &door{Listener: l, bind: b, inherited: true})
+	}
+	if len(opened) > 0 || err != nil {
+		return opened, err
+	}
+	l, err := c.listen(ctx, b, rules)
+	if err != nil {
+		return nil, err
+	}
+	return []*door{{Listener: l, bind: b}}, nil
+}
+
+// Sockets returns the descriptors of the listeners, to be handed to another process. They stay the
+// frontend's.
+func (c *Copy) Sockets() (fds []uintptr) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range c.doors {
+		if s, ok := d.Listener.(syscall.Conn); ok {
+			if rc, err := s.SyscallConn(); err == nil {
+				rc.Control(func(fd uintptr) { fds = append(fds, fd) })
+			}
+		}
+	}
+	return fds
+}
+
+// HandOver says that another process listens on the same sockets: closing them is to leave no trace.
+func (c *Copy) HandOver() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range c.doors {
+		if u, ok := d.Listener.(*net.UnixListener); ok {
+			u.SetUnlinkOnClose(false)
+		}
+	}
 }
 
 // change goes over to other rules and other listeners.
@@ -123,7 +173,7 @@ func (c *Copy) serve(d *door) {
 	ctx, cancel := context.WithCancel(c.serving)
 	d.close = cancel
 	c.LogListening(d.Addr())
-	c.accepting.Go(func() { defer cancel(); c.accept(ctx, d.Listener, d.bind) })
+	c.accepting.Go(func() { defer cancel(); c.accept(ctx, d) })
 }
 
 // Close closes the listeners of a frontend that never served.
@@ -209,8 +259,9 @@ const (
 	firstPause, longestPause = 5 * time.Millisecond, time.Second
 )
 
-// accept gives every client of l a goroutine until ctx ends. No error ends it before.
-func (c *Copy) accept(ctx context.Context, l net.Listener, bind Bind) {
+// accept gives every client of a listener a goroutine until ctx ends. No error ends it before.
+func (c *Copy) accept(ctx context.Context, d *door) {
+	l := d.Listener
 	defer l.Close()
 	stop := context.AfterFunc(ctx, func() { setDeadline(l, time.Now().Add(LastCall)) })
 	defer stop()
@@ -219,12 +270,12 @@ func (c *Copy) accept(ctx context.Context, l net.Listener, bind Bind) {
 		client, err := l.Accept()
 		if err == nil {
 			t.over()
-			c.start(client.(relay.Conn), bind)
+			c.let(client.(relay.Conn), d)
 			continue
 		}
 		c.GiveSlot()
 		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
-			c.acceptWaiting(l, bind)
+			c.acceptWaiting(d)
 			return
 		}
 		t.pause(ctx, c.Frontend, err)
@@ -233,7 +284,8 @@ func (c *Copy) accept(ctx context.Context, l net.Listener, bind Bind) {
 
 // acceptWaiting takes in those who are still in the queue of a listener whose last call is over, however
 // long that takes on a busy machine: to close it would reset them. Who comes now comes too late.
-func (c *Copy) acceptWaiting(l net.Listener, bind Bind) {
+func (c *Copy) acceptWaiting(d *door) {
+	l := d.Listener
 	setDeadline(l, time.Time{})
 	for range sockopt.Waiting(l) {
 		if !c.TakeSlot(func() {}) {
@@ -244,8 +296,16 @@ func (c *Copy) acceptWaiting(l net.Listener, bind Bind) {
 			c.GiveSlot()
 			return
 		}
-		c.start(client.(relay.Conn), bind)
+		c.let(client.(relay.Conn), d)
 	}
+}
+
+// let begins the session of a client. The net package gives those of an inherited listener options of its own.
+func (c *Copy) let(client relay.Conn, d *door) {
+	if t, ok := client.(*net.TCPConn); ok && d.inherited {
+		c.Current().Socket.Set(t)
+	}
+	c.start(client, d.bind)
 }
 
 // setDeadline makes Accept of l fail from then on. What is in the queue is accepted until then.

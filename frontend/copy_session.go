@@ -29,7 +29,8 @@ type copySession struct {
 	served  atomic.Bool                // by a backend, now
 	quest   Quest
 	woken   chan struct{}
-	queued  atomic.Bool
+	queued  atomic.Bool // it waits for a backend, now
+	left    bool        // it has left the queue without one
 	refused atomic.Bool
 
 	entry // in the roster
@@ -125,8 +126,7 @@ func (s *copySession) queue() (b *backend.Backend, pause time.Duration, outcome 
 	s.queued.Store(true)
 	defer s.queued.Store(false)
 	if s.leavesOnEnd() && endedSilent(s.client) {
-		s.Leave(time.Now())
-		return nil, 0, ClientLeft, errLeftQueue
+		return s.leave(ClientLeft, errLeftQueue)
 	}
 	late := time.NewTimer(s.server.Current().QueueTimeout)
 	defer late.Stop()
@@ -138,13 +138,18 @@ func (s *copySession) queue() (b *backend.Backend, pause time.Duration, outcome 
 				return b, pause, Unchosen(err), err
 			}
 		case <-late.C:
-			s.Leave(time.Now())
-			return nil, 0, QueueTimeout, errLate
+			return s.leave(QueueTimeout, errLate)
 		case <-s.ctx.Done():
-			s.Leave(time.Now())
-			return nil, 0, ClientLeft, errLeftQueue
+			return s.leave(ClientLeft, errLeftQueue)
 		}
 	}
+}
+
+// leave ends the wait without a backend.
+func (s *copySession) leave(why Outcome, err error) (*backend.Backend, time.Duration, Outcome, error) {
+	s.left = true
+	s.Leave(time.Now())
+	return nil, 0, why, err
 }
 
 // leavesOnEnd says whether the client has left if it ends its stream now.
@@ -222,6 +227,8 @@ func (s *copySession) refuse(outcome Outcome) {
 		}
 	case how.Speech != nil:
 		s.client.SetDeadline(time.Now().Add(SpeechTime))
+		stop := context.AfterFunc(s.ctx, func() { s.client.SetDeadline(longAgo) })
+		defer stop()
 		if s.speak(how.Speech) {
 			s.letGo()
 		}
@@ -312,7 +319,7 @@ func (s *copySession) bytes() (up, down int64) {
 func (s *copySession) phase() Phase {
 	pair := s.pair.Load()
 	switch {
-	case pair == nil && s.tries == 0 && s.Chosen() == nil:
+	case s.left:
 		return Queued
 	case pair == nil:
 		return Connecting

@@ -105,7 +105,7 @@ func (e *Ended) All(visit func(*Past) bool) {
 }
 
 // Find returns the session of that number, unless it has not ended, or too long ago. Of 10,000 that takes
-// 0.1 ms.
+// 0.2 ms.
 func (e *Ended) Find(id uint64) (p *Past, ok bool) {
 	if e == nil {
 		return nil, false

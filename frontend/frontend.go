@@ -27,6 +27,8 @@ type Options struct {
 	Engine, EngineWhy string
 	// Bind holds the listening addresses at the start. At least one.
 	Bind []Bind
+	// Inherited holds listening sockets that are there already. nil: none.
+	Inherited *Inherited
 	// Pool chooses the backend.
 	Pool *backend.Pool
 	// Dial takes the place of Rules.Dialer.Dial in the copy engine. nil: it does not.

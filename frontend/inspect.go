@@ -7,7 +7,7 @@ import (
 
 // Inspect says what is to be told of live sessions.
 type Inspect struct {
-	// TCP asks the kernel about both sockets of each session, which costs about a microsecond.
+	// TCP asks the kernel about both sockets of each session, which takes a microsecond or two.
 	TCP bool
 }
 

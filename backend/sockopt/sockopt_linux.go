@@ -98,6 +98,15 @@ func (o Options) Late() []Setting {
 
 func seconds(d time.Duration) int { return max(1, int(d/time.Second)) }
 
+// Set gives an accepted socket what it would have inherited from a listener of ours.
+func (o Options) Set(c syscall.Conn) error {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return settings(o.ForListener()).control("tcp", "", rc)
+}
+
 // SetBacklog changes the length of the accept queue of a listening socket.
 func SetBacklog(c syscall.Conn, n int) error {
 	rc, err := c.SyscallConn()

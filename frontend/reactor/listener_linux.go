@@ -45,6 +45,9 @@ func (p *port) newListener(fd int, b frontend.Bind) *listener {
 // listen opens an address on every core. The first socket is bound without SO_REUSEPORT, so that an
 // address in use by anybody else is an error and not a share; the others join it.
 func (s *Server) listen(bind frontend.Bind, rules *frontend.Rules) (*binding, error) {
+	if files := s.Inherited.Take(bind); files != nil {
+		return s.takeOver(files, bind)
+	}
 	first, addr, err := s.listenFirst(bind, rules)
 	if err != nil {
 		return nil, err
@@ -58,6 +61,44 @@ func (s *Server) listen(bind frontend.Bind, rules *frontend.Rules) (*binding, er
 			return nil, err
 		}
 		b.listeners = append(b.listeners, p.newListener(fd, bind))
+	}
+	return b, nil
+}
+
+// takeOver uses sockets that are there already: every one of them, for clients may wait in its queue; and on
+// a core for which there is none, a copy of the first, which shares its queue.
+func (s *Server) takeOver(files []*os.File, bind frontend.Bind) (_ *binding, err error) {
+	b := &binding{bind: bind}
+	defer func() {
+		for _, f := range files {
+			f.Close()
+		}
+		if err != nil {
+			b.close()
+		}
+	}()
+	for i := range max(len(files), len(s.ports)) {
+		f := files[0]
+		if i < len(files) {
+			f = files[i]
+		}
+		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			return nil, os.NewSyscallError("fcntl", err)
+		}
+		l := s.ports[i%len(s.ports)].newListener(fd, bind)
+		b.listeners = append(b.listeners, l)
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return nil, os.NewSyscallError("fcntl", err)
+		}
+	}
+	b.listeners[0].owner = true
+	sa, err := unix.Getsockname(b.listeners[0].fd)
+	if err != nil {
+		return nil, os.NewSyscallError("getsockname", err)
+	}
+	if b.addr = tcpAddr(sa, ""); b.addr == (*net.TCPAddr)(nil) {
+		b.addr = &net.UnixAddr{Name: bind.Address, Net: "unix"}
 	}
 	return b, nil
 }
@@ -245,7 +286,7 @@ func (l *listener) close() {
 		l.key = 0
 	}
 	unix.Close(l.fd)
-	if l.owner && l.bind.Network == "unix" && !strings.HasPrefix(l.bind.Address, "@") {
+	if l.owner && !l.port.handedOver.Load() && l.bind.Network == "unix" && !strings.HasPrefix(l.bind.Address, "@") {
 		os.Remove(l.bind.Address)
 	}
 }

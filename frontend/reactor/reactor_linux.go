@@ -77,6 +77,12 @@ func (r *Reactor) Stop() {
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) - len(r.cores))
 }
 
+// Alive says whether every loop answers before ctx ends.
+func (r *Reactor) Alive(ctx context.Context) bool {
+	r.each(ctx, func(int, *core) {})
+	return ctx.Err() == nil
+}
+
 // Close closes the loops, which do not run (any more).
 func (r *Reactor) Close() {
 	for _, c := range r.cores {

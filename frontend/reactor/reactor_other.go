@@ -38,5 +38,8 @@ func (r *Reactor) Start() {}
 // Stop does nothing.
 func (r *Reactor) Stop() {}
 
+// Alive is true.
+func (r *Reactor) Alive(context.Context) bool { return true }
+
 // Close does nothing.
 func (r *Reactor) Close() {}

@@ -28,6 +28,8 @@ type Server struct {
 	bindings []*binding
 	serving  bool
 
+	handedOver atomic.Bool // another process listens on the same sockets
+
 	done    sync.WaitGroup // sessions
 	starved atomic.Int64   // when a descriptor was missing last, in Unix nanoseconds
 }
@@ -128,7 +130,7 @@ func (s *Server) change(kept, opened []*binding, rules *frontend.Rules) {
 			b.shut(s.serving)
 		}
 	}
-	for _, b := range kept {
+	for _, b := range slices.Concat(kept, opened) {
 		b.inherit(rules)
 	}
 	s.bindings = append(kept, opened...)
@@ -142,9 +144,8 @@ func (s *Server) change(kept, opened []*binding, rules *frontend.Rules) {
 // begin has every core accept.
 func (s *Server) begin(b *binding) {
 	s.LogListening(b.addr)
-	for i, l := range b.listeners {
-		p := s.ports[i]
-		p.Post(func() { p.open(l) })
+	for _, l := range b.listeners {
+		l.port.Post(func() { l.port.open(l) })
 	}
 }
 
@@ -226,6 +227,22 @@ func (s *Server) ForgetBackend(b *backend.Backend) {
 		p.Post(func() { delete(p.targets, b) })
 	}
 }
+
+// Sockets returns the descriptors of the listeners, to be handed to another process. They stay the
+// server's.
+func (s *Server) Sockets() (fds []uintptr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.bindings {
+		for _, l := range b.listeners {
+			fds = append(fds, uintptr(l.fd))
+		}
+	}
+	return fds
+}
+
+// HandOver says that another process listens on the same sockets: closing them is to leave no trace.
+func (s *Server) HandOver() { s.handedOver.Store(true) }
 
 // Addrs returns the listening addresses, with the ports the kernel chose.
 func (s *Server) Addrs() []net.Addr {

@@ -1,0 +1,9 @@
+package admin
+
+// Patterns returns what the door answers to.
+func (d *Door) Patterns() (list []string) {
+	for _, r := range d.routes() {
+		list = append(list, r.pattern)
+	}
+	return list
+}

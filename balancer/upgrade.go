@@ -1,0 +1,148 @@
+//go:build unix
+
+package balancer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+)
+
+// Successor is a process that is to take the place of this one.
+type Successor struct {
+	// Binary and Args are what to start; Args begins with the name of the program.
+	Binary string
+	Args   []string
+	// Sockets are descriptors to be handed over beside those of the frontends.
+	Sockets []uintptr
+	// Within is how long it may take to get ready. 0: 30 s.
+	Within time.Duration
+}
+
+const (
+	defaultWithin = 30 * time.Second
+	// The listening sockets are handed over as systemd does it (sd_listen_fds(3)): from descriptor 3 on.
+	firstSocket = 3
+	// readyVariable names the descriptor on which the successor says that it serves.
+	readyVariable = "WEIR_READY_FD"
+	readyWord     = "ready\n"
+)
+
+// Upgrade starts a successor with the listening sockets of this balancer, and returns when it serves: then
+// this one is to stop, and nobody who comes meanwhile is refused. When the successor ends, or does not get
+// ready in time, it is ended, this balancer goes on, and the error says why.
+func (b *Balancer) Upgrade(ctx context.Context, s Successor) (pid int, err error) {
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	if b.stopping {
+		return 0, ErrStopping
+	}
+	if s.Within <= 0 {
+		s.Within = defaultWithin
+	}
+	ready, process, err := s.start(slices.Concat(b.sockets(), s.Sockets))
+	if err != nil {
+		return 0, fmt.Errorf("upgrade: start %s: %w", s.Binary, err)
+	}
+	defer ready.Close()
+	ctx, cancel := context.WithTimeout(ctx, s.Within)
+	defer cancel()
+	if err := awaitReady(ctx, ready); err != nil {
+		process.Kill()
+		state, _ := process.Wait()
+		return 0, fmt.Errorf("upgrade: the new process %d is not ready (%v; it ended with %v): this one goes on", process.Pid, err, state)
+	}
+	go process.Wait() // should it end before this one
+	for _, p := range b.parts {
+		p.frontend.HandOver()
+	}
+	b.log.Warn().Int("pid", process.Pid).Msg("another process has taken over the listeners")
+	return process.Pid, nil
+}
+
+// sockets are the descriptors of every listener.
+func (b *Balancer) sockets() (fds []uintptr) {
+	for _, p := range b.parts {
+		fds = append(fds, p.frontend.Sockets()...)
+	}
+	return fds
+}
+
+// start starts the successor. What it writes to ready tells how it is doing.
+func (s *Successor) start(sockets []uintptr) (ready *os.File, process *os.Process, err error) {
+	ready, tell, err := os.Pipe()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer tell.Close()
+	files := slices.Concat([]uintptr{0, 1, 2}, sockets, []uintptr{tell.Fd()})
+	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "LISTEN_") || strings.HasPrefix(v, readyVariable+"=")
+	})
+	env = append(env, "LISTEN_FDS="+strconv.Itoa(len(sockets)), readyVariable+"="+strconv.Itoa(firstSocket+len(sockets)))
+	// Not with os/exec: it would put the sockets, which this process goes on using, into blocking mode.
+	pid, err := syscall.ForkExec(s.Binary, s.Args, &syscall.ProcAttr{Env: env, Files: files})
+	if err != nil {
+		ready.Close()
+		return nil, nil, err
+	}
+	process, err = os.FindProcess(pid)
+	return ready, process, err
+}
+
+// awaitReady waits for the word.
+func awaitReady(ctx context.Context, ready *os.File) error {
+	stop := context.AfterFunc(ctx, func() { ready.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	got, err := io.ReadAll(io.LimitReader(ready, int64(len(readyWord))))
+	switch {
+	case string(got) == readyWord:
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("it took too long: %w", ctx.Err())
+	case err != nil:
+		return err
+	}
+	return errors.New("it ended first")
+}
+
+// Handed is what a process was started with.
+type Handed struct {
+	// Files are listening sockets, from a process that this one takes the place of, or from systemd.
+	Files []*os.File
+	ready *os.File // nil: nobody waits
+}
+
+// TakeHanded takes what was handed to this process, once. Sockets from systemd are only meant for the process
+// that LISTEN_PID names, a number that a predecessor cannot know beforehand.
+func TakeHanded() *Handed {
+	h := new(Handed)
+	if ready, err := strconv.Atoi(os.Getenv(readyVariable)); err == nil {
+		os.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid()))
+		os.Unsetenv(readyVariable)
+		syscall.CloseOnExec(ready)
+		h.ready = os.NewFile(uintptr(ready), "ready")
+	}
+	h.Files = activation.Files(true)
+	return h
+}
+
+// Ready tells the predecessor, if there is one, that this process serves.
+func (h *Handed) Ready() error {
+	if h.ready == nil {
+		return nil
+	}
+	defer h.ready.Close()
+	_, err := h.ready.WriteString(readyWord)
+	h.ready = nil
+	return err
+}

@@ -1,0 +1,114 @@
+package frontend
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"sync"
+)
+
+// Inherited is listening sockets that were opened elsewhere: by the process that this one takes the place
+// of, or by systemd. A nil *Inherited has none.
+type Inherited struct {
+	mu      sync.Mutex
+	sockets []inherited
+}
+
+type inherited struct {
+	file *os.File // owned
+	addr net.Addr
+}
+
+// Inherit takes the sockets over. An error names the one that is not a listening stream socket.
+func Inherit(files []*os.File) (*Inherited, error) {
+	in := new(Inherited)
+	for _, f := range files {
+		l, err := net.FileListener(f)
+		if err != nil {
+			in.Close()
+			return nil, fmt.Errorf("inherited descriptor %s: %w", f.Name(), err)
+		}
+		in.sockets = append(in.sockets, inherited{f, l.Addr()})
+		if u, ok := l.(*net.UnixListener); ok {
+			u.SetUnlinkOnClose(false)
+		}
+		l.Close() // a copy
+	}
+	return in, nil
+}
+
+// Take returns the sockets that listen on that address, none if there is none. They belong to the caller.
+// Port 0 means whatever port a socket has.
+func (in *Inherited) Take(b Bind) (files []*os.File) {
+	if in == nil {
+		return nil
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	is := b.matcher()
+	var rest []inherited
+	for _, s := range in.sockets {
+		if is(s.addr) {
+			files = append(files, s.file)
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	in.sockets = rest
+	return files
+}
+
+// Rest returns the addresses that nobody has taken.
+func (in *Inherited) Rest() (addrs []string) {
+	if in == nil {
+		return nil
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, s := range in.sockets {
+		addrs = append(addrs, s.addr.String())
+	}
+	return addrs
+}
+
+// Close closes what nobody has taken.
+func (in *Inherited) Close() {
+	if in == nil {
+		return
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, s := range in.sockets {
+		s.file.Close()
+	}
+	in.sockets = nil
+}
+
+// matcher says which addresses are that one. With port 0 it takes those of one port only, the first it sees.
+func (b Bind) matcher() func(net.Addr) bool {
+	if b.Network == "unix" {
+		return func(a net.Addr) bool { return a.Network() == "unix" && a.String() == b.Address }
+	}
+	want, err := net.ResolveTCPAddr(b.Network, b.Address)
+	if err != nil {
+		return func(net.Addr) bool { return false }
+	}
+	return func(a net.Addr) bool {
+		t, ok := a.(*net.TCPAddr)
+		if !ok || !sameIP(want.IP, t.IP, b.Network) || want.Zone != t.Zone {
+			return false
+		}
+		if want.Port == 0 {
+			want.Port = t.Port
+		}
+		return want.Port == t.Port
+	}
+}
+
+// sameIP takes every way to say "all addresses" of a family for the same.
+func sameIP(want, is net.IP, network string) bool {
+	if len(want) > 0 && !want.IsUnspecified() {
+		return want.Equal(is)
+	}
+	return is.IsUnspecified() && (network != "tcp4" || is.To4() != nil) && (network != "tcp6" || is.To4() == nil)
+}

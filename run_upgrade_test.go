@@ -1,0 +1,151 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// engines runs a test for each engine.
+func engines(t *testing.T, run func(t *testing.T, engine string)) {
+	for _, engine := range []string{"copy", "reactor"} {
+		t.Run(engine, func(t *testing.T) { run(t, engine) })
+	}
+}
+
+// visitors talk to that address without a pause until they are told to stop, and no talk may fail.
+func visitors(t *testing.T, address string) (visits *atomic.Int64, stop func()) {
+	visits = new(atomic.Int64)
+	var over atomic.Bool
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for !over.Load() {
+				if got, err := talk(address, "hello"); err != nil || got != "hello" {
+					t.Errorf("a client got %q and %v", got, err)
+					return
+				}
+				visits.Add(1)
+			}
+		})
+	}
+	return visits, func() { over.Store(true); all.Wait() }
+}
+
+// goOn sends a message on a connection that may have outlived its process's listeners.
+func goOn(t *testing.T, c net.Conn, message string) {
+	t.Helper()
+	c.SetDeadline(time.Now().Add(patience))
+	if _, err := io.WriteString(c, message); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(message))
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != message {
+		t.Fatalf("got %q and %v, want %q", got, err, message)
+	}
+}
+
+// send sends a signal to a process that need not be a child.
+func send(t *testing.T, pid int, s syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(pid, s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Ten times the binary takes over from itself under load: no connection fails, and a session of the first
+// process lives on in it.
+func TestB43Upgrade(t *testing.T) {
+	engines(t, func(t *testing.T, engine string) {
+		_, echo := echoServer(t, "127.0.0.1:0", "")
+		socket := filepath.Join(shortTempDir(t), "weir.sock")
+		file := configure(t, fmt.Sprintf("engine = %q\nbind_on = [\"127.0.0.1:0\", %q]\nhealth = { kind = \"none\" }", engine, "unix:"+socket), echo)
+		p := start(t, ".", "run", "-v", "-c", file)
+		address := logField(t, p.stderr.await(t, "listening for connections"), "bind_on")
+		old := dial(t, address)
+		goOn(t, old, "before")
+		visits, stop := visitors(t, address)
+		_, stopUnix := visitors(t, "unix:"+socket)
+		pid := p.cmd.Process.Pid
+		for i := range 10 {
+			send(t, pid, syscall.SIGUSR2)
+			line := p.stderr.awaitNth(t, "another process has taken over", i+1)
+			next, err := strconv.Atoi(logField(t, line, "pid"))
+			if err != nil || next == pid {
+				t.Fatalf("took over: %s", line)
+			}
+			pid = next
+			before := visits.Load()
+			eventually(t, "clients to be served by the new process", func() bool { return visits.Load() > before+20 })
+		}
+		goOn(t, old, "after ten upgrades")
+		stop()
+		stopUnix()
+		old.Close()
+		send(t, pid, syscall.SIGTERM)
+		p.wantExit(t, 0)
+		t.Logf("%d visits during 10 upgrades", visits.Load())
+	})
+}
+
+// A binary that cannot serve changes nothing.
+func TestB43UpgradeThatFails(t *testing.T) {
+	engines(t, func(t *testing.T, engine string) {
+		_, echo := echoServer(t, "127.0.0.1:0", "")
+		file := configure(t, fmt.Sprintf("engine = %q\nbind_on = \"127.0.0.1:0\"\nhealth = { kind = \"none\" }", engine), echo)
+		p := start(t, ".", "run", "-v", "-c", file)
+		address := logField(t, p.stderr.await(t, "listening for connections"), "bind_on")
+		good := read(t, file)
+		write(t, file, "[frontend]\nbind_on = 7\n")
+		p.signal(syscall.SIGUSR2)
+		line := p.stderr.await(t, "cannot upgrade: nothing has changed")
+		if !strings.Contains(line, "is not ready") {
+			t.Errorf("the reason is %s", line)
+		}
+		if got, err := talk(address, "still here"); err != nil || got != "still here" {
+			t.Errorf("got %q and %v", got, err)
+		}
+		write(t, file, good)
+		p.signal(os.Interrupt)
+		p.wantExit(t, 0)
+	})
+}
+
+// SIGHUP goes over to what the file says now; a file that is wrong changes nothing and says where.
+func TestB41Reload(t *testing.T) {
+	engines(t, func(t *testing.T, engine string) {
+		_, first := echoServer(t, "127.0.0.1:0", "one")
+		_, second := echoServer(t, "127.0.0.1:0", "two")
+		keys := fmt.Sprintf("engine = %q\nbind_on = \"127.0.0.1:0\"\nhealth = { kind = \"none\" }", engine)
+		file := configure(t, keys, first)
+		p := start(t, ".", "run", "-v", "-c", file)
+		address := logField(t, p.stderr.await(t, "listening for connections"), "bind_on")
+		write(t, file, read(t, file)+"retires = 5\n")
+		p.signal(syscall.SIGHUP)
+		if line := p.stderr.await(t, "cannot reload: nothing has changed"); !strings.Contains(line, ":7:1: ") {
+			t.Errorf("no position in %s", line)
+		}
+		if got, err := talk(address, "x"); err != nil || !strings.HasPrefix(got, "one") {
+			t.Errorf("got %q and %v from the old configuration", got, err)
+		}
+		write(t, file, read(t, configure(t, keys, second)))
+		p.signal(syscall.SIGHUP)
+		p.stderr.await(t, "configuration reloaded")
+		if got, err := talk(address, "x"); err != nil || !strings.HasPrefix(got, "two") {
+			t.Errorf("got %q and %v from the new configuration", got, err)
+		}
+		p.signal(os.Interrupt)
+		p.wantExit(t, 0)
+	})
+}
