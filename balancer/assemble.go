@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/rs/zerolog"
 
@@ -20,6 +21,8 @@ type assembler struct {
 	ctx      context.Context
 	log      zerolog.Logger
 	sessions *frontend.SessionLog
+	ended    *frontend.Ended
+	onEvent  *atomic.Pointer[func(string, backend.Event)]
 	stock    *relay.Stock
 	slots    *frontend.Slots
 	// reactor runs the frontends that want it; nil when none does.
@@ -65,7 +68,7 @@ func ok[S server](s S, err error) (server, error) {
 }
 
 func (a *assembler) part(c *config.Frontend) (*part, error) {
-	p := &part{name: c.Name, config: c, log: a.log}
+	p := &part{name: c.Name, config: c, log: a.log, onEvent: a.onEvent}
 	p.cutsOnDown.Store(c.Health.OnDown == "close")
 	r, err := rules(c, nil, nil)
 	if err != nil {
@@ -139,6 +142,7 @@ func (a *assembler) frontendOptions(c *config.Frontend, pool *backend.Pool, rule
 		Bind:      binds(c.BindOn),
 		Pool:      pool,
 		Inherited: a.inherited,
+		Ended:     a.ended,
 		Slots:     a.slots,
 		Stock:     a.stock,
 		Log:       a.log,

@@ -424,32 +424,26 @@ func TestShutdownServesQueue(t *testing.T) {
 func TestShutdownCutsQueue(t *testing.T) {
 	for _, c := range []struct {
 		name, drain string
-		cut         func(*taken)
+		cut         func(*weir)
 	}{
-		{"drain", "1s", func(k *taken) {}},
-		{"second signal", "1h", func(k *taken) { k.kill() }},
+		{"drain", "1s", func(*weir) {}},
+		{"second signal", "1h", func(w *weir) { w.kill() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			everyEngine(t, func(t *testing.T, engine string) {
-				k := takenWeir(t, engine, "", queueTable(10)+fmt.Sprintf("[shutdown]\ndrain = %q\n", c.drain))
-				silent, speaker := k.dial(), k.dial()
+				w := startWeir(t, engine, "on_no_backend = \"hold\"", to(deadAddress(t))+queueTable(10)+
+					probes("5s", "1h", 1, 1)+"initial = \"down\"\n"+fmt.Sprintf("[shutdown]\ndrain = %q\n", c.drain))
+				silent, speaker := w.dial(), w.dial()
 				send(t, speaker, "hello")
-				k.wantQueued(2)
-				k.stop()
-				c.cut(k)
+				w.wantQueued(2)
+				w.stop()
+				c.cut(w)
 				expectReset(t, silent)
 				expectReset(t, speaker)
-				expectReset(t, k.holder)
-				codes := map[string]int{}
-				for range 3 {
-					line := k.ended()
-					codes[line.Outcome+" "+line.Code]++
-				}
-				if codes["shutdown KQ"] != 2 || codes["shutdown KD"] != 1 {
-					t.Errorf("sessions ended as %v, want shutdown KQ twice and KD once", codes)
-				}
-				k.wantQueued(0)
-				k.wantGranted(1)
+				w.wantEnd(frontend.Shutdown, "KQ")
+				w.wantEnd(frontend.Shutdown, "KQ")
+				w.wantQueued(0)
+				w.wantGranted(0)
 			})
 		})
 	}

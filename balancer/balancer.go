@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -25,6 +26,8 @@ import (
 type Balancer struct {
 	log      zerolog.Logger
 	sessions *frontend.SessionLog
+	ended    *frontend.Ended
+	onEvent  atomic.Pointer[func(string, backend.Event)]
 	stock    *relay.Stock
 	slots    *frontend.Slots
 	reactor  *reactor.Reactor // nil: no frontend wants it
@@ -58,6 +61,9 @@ type server interface {
 	// Sockets returns the descriptors of the listeners, and HandOver says that another process uses them.
 	Sockets() []uintptr
 	HandOver()
+	// Sessions and Kill are those of View.
+	Sessions(ctx context.Context, o frontend.Inspect, visit func(*frontend.Info) bool) error
+	Kill(ctx context.Context, match func(*frontend.Info) bool, why frontend.Outcome) (int, error)
 	// ForgetBackend lets go of what is known of a backend that is gone.
 	ForgetBackend(b *backend.Backend)
 	// Close closes the listeners of a frontend that never served.
@@ -79,6 +85,7 @@ func NewFrom(ctx context.Context, cfg *config.Config, log zerolog.Logger, there 
 	}
 	b := &Balancer{
 		log: log, config: cfg, started: make(chan struct{}), stock: relay.NewStock(shares.pipes), slots: frontend.NewSlots(shares.sessions),
+		ended:    frontend.NewEnded(frontend.EndedSize),
 		sessions: frontend.NewSessionLog(log, sessionPolicy(&cfg.Log)),
 	}
 	if err := b.makeReactor(cfg); err != nil {
@@ -115,7 +122,7 @@ func (b *Balancer) makeReactor(cfg *config.Config) (err error) {
 }
 
 func (b *Balancer) assembler(ctx context.Context) *assembler {
-	return &assembler{ctx: ctx, log: b.log, sessions: b.sessions, stock: b.stock, slots: b.slots, reactor: b.reactor}
+	return &assembler{ctx: ctx, log: b.log, sessions: b.sessions, ended: b.ended, onEvent: &b.onEvent, stock: b.stock, slots: b.slots, reactor: b.reactor}
 }
 
 // Close lets go of a balancer that was never run.

@@ -11,6 +11,9 @@ func (p *part) event(e backend.Event) {
 		Str("was", string(e.From)).Str("reason", e.Reason).
 		Int("usable", e.Usable).Int("of", e.Total).
 		Msg("backend is " + string(e.To))
+	if f := p.onEvent.Load(); f != nil {
+		(*f)(p.name, e)
+	}
 	if e.Usable == 0 && e.From == backend.Up {
 		p.log.Error().Str("frontend", p.name).Msg("no backend is left")
 	}

@@ -19,9 +19,11 @@ type part struct {
 	log      zerolog.Logger
 	frontend server
 	pool     *backend.Pool
+	onEvent  *atomic.Pointer[func(string, backend.Event)] // of the balancer
 
-	config     *config.Frontend // that it follows; changed by reloads alone
-	rules      *frontend.Rules
+	mu         sync.Mutex
+	config     *config.Frontend // that it follows; changed by reloads alone, with mu
+	rules      *frontend.Rules  // likewise
 	cutsOnDown atomic.Bool
 	probers    map[*backend.Backend]*prober
 
@@ -65,12 +67,18 @@ func (p *part) follow(c *config.Frontend, rules *frontend.Rules, commit func(), 
 	commit()
 	p.cutsOnDown.Store(c.Health.OnDown == "close")
 	before := p.config
-	p.config, p.rules = c, rules
+	p.set(c, rules)
 	p.followProbers(before, added)
 	for _, b := range removed {
 		p.watchers.Go(func() { p.letGo(b, drain) })
 	}
 	return nil
+}
+
+func (p *part) set(c *config.Frontend, rules *frontend.Rules) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.config, p.rules = c, rules
 }
 
 // letGo gives the sessions of a backend that was removed time to finish.

@@ -18,25 +18,51 @@ type Plan struct {
 
 // Change is one thing that changes.
 type Change struct {
-	// What is a frontend, a backend, or a key of one: "frontend web: backend db1: weight".
-	What string
+	// Frontend and Backend are names; empty: it is about all of weir, or all of the frontend. Key is the key
+	// in the file; empty: it is a whole frontend or backend.
+	Frontend, Backend, Key string
 	// From and To are as in the file. An empty From says that it is new, an empty To that it is gone.
 	From, To string
 	// Ends is how many sessions run on it that have the drain time to finish.
 	Ends int
+	// Note is what is worth knowing beside. It may be empty.
+	Note string
+}
+
+// What names what changes: "frontend web: backend db1: weight".
+func (c Change) What() string {
+	var words []string
+	if c.Frontend != "" {
+		words = append(words, "frontend "+c.Frontend)
+	}
+	if c.Backend != "" {
+		words = append(words, "backend "+c.Backend)
+	}
+	if c.Key != "" {
+		words = append(words, c.Key)
+	}
+	return strings.Join(words, ": ")
 }
 
 func (c Change) String() string {
+	text := fmt.Sprintf("~ %s: %s -> %s", c.What(), c.From, c.To)
 	switch {
 	case c.From == "":
-		return "+ " + c.What + " " + c.To
-	case c.To == "" && c.Ends == 0:
-		return "- " + c.What + " " + c.From
+		text = "+ " + c.What() + " " + c.To
 	case c.To == "":
-		return fmt.Sprintf("- %s %s (running sessions: %d)", c.What, c.From, c.Ends)
+		text = "- " + c.What() + " " + c.From
 	}
-	return fmt.Sprintf("~ %s: %s -> %s", c.What, c.From, c.To)
+	if c.Ends > 0 {
+		text += fmt.Sprintf(" (running sessions: %d)", c.Ends)
+	}
+	if c.Note != "" {
+		text += " (" + c.Note + ")"
+	}
+	return text
 }
+
+// atStart is the note of what only a new start takes up.
+const atStart = "takes effect when weir is started anew"
 
 // differ compares two configurations.
 type differ struct {
@@ -51,6 +77,13 @@ func (b *Balancer) plan(cfg *config.Config) Plan {
 		d.Ends += c.Ends
 	}
 	return d.Plan
+}
+
+// Compare tells what is different between two configurations.
+func Compare(from, to *config.Config) []Change {
+	d := differ{sessions: func(string, string) int { return 0 }}
+	d.config(from, to)
+	return d.Changes
 }
 
 // sessionsOn returns how many sessions a backend serves, or a whole frontend has.
@@ -72,18 +105,18 @@ func (b *Balancer) sessionsOn(frontend, backend string) (n int) {
 }
 
 func (d *differ) config(from, to *config.Config) {
-	d.keys("", from, to)
+	d.keys(Change{}, from, to)
 	for i := range to.Frontends {
 		f := &to.Frontends[i]
 		if old := frontendNamed(from, f.Name); old != nil {
 			d.frontend(old, f)
 		} else {
-			d.add(Change{What: "frontend " + f.Name, To: "on " + addresses(f)})
+			d.add(Change{Frontend: f.Name, To: "on " + addresses(f)})
 		}
 	}
 	for i := range from.Frontends {
 		if f := &from.Frontends[i]; frontendNamed(to, f.Name) == nil {
-			d.add(Change{What: "frontend " + f.Name, From: "on " + addresses(f), Ends: d.sessions(f.Name, "")})
+			d.add(Change{Frontend: f.Name, From: "on " + addresses(f), Ends: d.sessions(f.Name, "")})
 		}
 	}
 }
@@ -106,19 +139,18 @@ func addresses(f *config.Frontend) string {
 }
 
 func (d *differ) frontend(from, to *config.Frontend) {
-	where := "frontend " + to.Name + ": "
-	d.keys(where, from, to)
+	d.keys(Change{Frontend: to.Name}, from, to)
 	for i := range to.Backends {
 		b := &to.Backends[i]
 		if old := sameBackend(from, b); old != nil {
-			d.keys(where+"backend "+b.Name+": ", old, b)
+			d.keys(Change{Frontend: to.Name, Backend: b.Name}, old, b)
 		} else {
-			d.add(Change{What: where + "backend " + b.Name, To: b.ForwardTo.String()})
+			d.add(Change{Frontend: to.Name, Backend: b.Name, To: b.ForwardTo.String()})
 		}
 	}
 	for i := range from.Backends {
 		if b := &from.Backends[i]; sameBackend(to, b) == nil {
-			d.add(Change{What: where + "backend " + b.Name, From: b.ForwardTo.String(), Ends: d.sessions(from.Name, b.Name)})
+			d.add(Change{Frontend: to.Name, Backend: b.Name, From: b.ForwardTo.String(), Ends: d.sessions(from.Name, b.Name)})
 		}
 	}
 }
@@ -135,11 +167,12 @@ func sameBackend(f *config.Frontend, like *config.Backend) *config.Backend {
 func (d *differ) add(c Change) { d.Changes = append(d.Changes, c) }
 
 // keys compares what two tables of the same kind say, but for frontends and backends.
-func (d *differ) keys(where string, from, to any) {
+func (d *differ) keys(where Change, from, to any) {
 	d.fields(where, reflect.ValueOf(from).Elem(), reflect.ValueOf(to).Elem())
 }
 
-func (d *differ) fields(where string, from, to reflect.Value) {
+// fields compares tables; where.Key is the name of the table and a dot, if it is one inside another.
+func (d *differ) fields(where Change, from, to reflect.Value) {
 	for i := range from.NumField() {
 		field := from.Type().Field(i)
 		key := field.Tag.Get("toml")
@@ -147,12 +180,19 @@ func (d *differ) fields(where string, from, to reflect.Value) {
 		switch {
 		case key == "frontend" || key == "backend" || !field.IsExported():
 		case field.Type.Kind() == reflect.Struct && field.Type.Field(0).Tag.Get("toml") != "":
-			d.fields(where+key+".", a, b)
+			inside := where
+			inside.Key += key + "."
+			d.fields(inside, a, b)
 		case !reflect.DeepEqual(a.Interface(), b.Interface()):
 			if key == "" { // what a file of its own says
 				key = strings.ToLower(field.Name)
 			}
-			d.add(Change{What: where + key, From: text(a), To: text(b)})
+			c := where
+			c.Key, c.From, c.To = c.Key+key, text(a), text(b)
+			if c.Frontend == "" && (strings.HasPrefix(c.Key, "admin.") || c.Key == "log.file") {
+				c.Note = atStart
+			}
+			d.add(c)
 		}
 	}
 }

@@ -142,6 +142,7 @@ func (n *prepared) abort() {
 func (b *Balancer) follow(cfg *config.Config, next *prepared) error {
 	drain := cfg.Shutdown.Drain.Std()
 	b.slots.SetLimit(next.slots)
+	b.sessions.Set(sessionPolicy(&cfg.Log))
 	var parts []*part
 	for _, s := range next.kept {
 		if err := s.part.follow(s.config, s.rules, s.commit, drain); err != nil {

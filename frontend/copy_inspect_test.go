@@ -2,6 +2,7 @@ package frontend
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -28,6 +29,9 @@ func TestRosterCursor(t *testing.T) {
 		for few = r.take(at, few); len(few) > 0; few = r.take(at, few) {
 			for _, s := range few {
 				met[s]++
+				if !slices.Contains(live, s) {
+					t.Fatalf("seed %d: met one that has left", seed)
+				}
 			}
 			r.take(other, make([]*copySession, 0, random.IntN(3)))
 			for range random.IntN(6) {

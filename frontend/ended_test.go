@@ -97,6 +97,20 @@ func TestEndedTellsAll(t *testing.T) {
 	}
 }
 
+// Who was held up on its way to the ring, until others had gone all around it, comes too late.
+func TestEndedLapped(t *testing.T) {
+	e := NewEnded(2)
+	f := framed(t, e)
+	id := settled(f, "192.0.2.1:5", Ending{BytesUp: 1})
+	settled(f, "192.0.2.1:5", Ending{BytesUp: 2})
+	e.at(1).number = 3
+	e.next.Store(0)
+	settled(f, "192.0.2.1:5", Ending{BytesUp: 9})
+	if p, ok := e.Find(id); !ok || p.BytesUp != 1 {
+		t.Errorf("found %+v, want what came later", p)
+	}
+}
+
 // A session is told of once, though its log panics.
 func TestEndedOnce(t *testing.T) {
 	e := NewEnded(5)
@@ -199,7 +213,9 @@ func TestDurations(t *testing.T) {
 	}
 	three.Leave(at(120)) // in vain
 	three.Settle(Ending{Outcome: QueueTimeout, At: at(120)})
+	q.queued = at(121)                                       // a panic left it so
 	f.Begin(three, q, netip.AddrPort{}, Admitted{}, at(130)) // used again, and it never waits
+	three.Leave(at(131))
 	three.Settle(Ending{Outcome: ClientLeft, At: at(131)})
 	one.Release()
 	if _, _, err := two.Claim(at(40)); err != nil {
