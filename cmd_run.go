@@ -3,15 +3,20 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/rs/zerolog"
 	"github.com/urfave/cli/v2"
 
 	"weir/balancer"
+	"weir/balancer/admin"
+	"weir/balancer/metrics"
 	"weir/config"
 	"weir/frontend"
 )
@@ -31,6 +36,9 @@ type runner struct {
 	binary string // what upgrades start
 	log    zerolog.Logger
 	b      *balancer.Balancer
+
+	door    *admin.Door // nil: none
+	running *admin.Running
 
 	stop, now       context.Context
 	endStop, endNow context.CancelFunc
@@ -63,12 +71,40 @@ func serve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	r := &runner{path: text(c, "config"), log: log}
+	r := &runner{log: log}
+	if r.path, err = filepath.Abs(text(c, "config")); err != nil {
+		return err
+	}
 	r.binary, _ = os.Executable() // where it is now: an upgrade puts another one there
 	if r.b, err = balancer.NewFrom(c.Context, cfg, log, there); err != nil {
 		return err
 	}
+	if err := r.openDoor(cfg, there); err != nil {
+		r.b.Close()
+		return err
+	}
 	return r.run(c.Context, signals, handed)
+}
+
+// openDoor opens the operator's door, if the file wants one.
+func (r *runner) openDoor(cfg *config.Config, there *frontend.Inherited) (err error) {
+	r.running = admin.NewRunning(&admin.Running{
+		Balancer: r.b, Version: version(), File: r.path, Started: time.Now(), Successor: r.succeed,
+	})
+	if cfg.Admin.BindOn == (config.Address{}) {
+		return nil
+	}
+	o := admin.OptionsOf(&cfg.Admin)
+	o.Log = r.log
+	o.Metrics = metrics.Handler(r.b, version())
+	for _, f := range there.Take(frontend.Bind{Network: o.Network, Address: o.Address}) {
+		if o.Listener, err = net.FileListener(f); err != nil {
+			return err
+		}
+		f.Close()
+	}
+	r.door, err = admin.New(o, r.running)
+	return err
 }
 
 func (r *runner) run(parent context.Context, signals <-chan os.Signal, handed *balancer.Handed) error {
@@ -77,6 +113,10 @@ func (r *runner) run(parent context.Context, signals <-chan os.Signal, handed *b
 	defer r.endNow()
 	defer background(r.now, func(ctx context.Context) { r.obey(ctx, signals) })()
 	defer background(r.now, func(ctx context.Context) { r.announce(ctx, handed) })()
+	defer background(r.now, r.running.Watch)()
+	if r.door != nil {
+		defer background(r.now, func(ctx context.Context) { r.openUp(ctx) })()
+	}
 	err := r.b.Run(r.stop, r.now)
 	if err == nil && r.now.Err() != nil {
 		err = errors.New("ended at once by a second signal")
@@ -132,15 +172,12 @@ func (r *runner) end() {
 func (r *runner) reload(ctx context.Context) {
 	r.notify(reloading())
 	defer r.notify(daemon.SdNotifyReady)
-	cfg, err := config.Load(r.path)
+	plan, err := r.running.Reload(ctx, admin.Who{Name: "SIGHUP", UID: -1, PID: -1})
 	if err == nil {
-		var plan balancer.Plan
-		if plan, err = r.b.Reload(ctx, cfg); err == nil {
-			for _, c := range plan.Changes {
-				r.log.Info().Stringer("change", c).Msg("changed")
-			}
-			return
+		for _, c := range plan.Changes {
+			r.log.Info().Interface("change", c).Msg("changed")
 		}
+		return
 	}
 	var mistakes config.Mistakes
 	if !errors.As(err, &mistakes) {
@@ -154,11 +191,43 @@ func (r *runner) reload(ctx context.Context) {
 
 // upgrade hands over to the binary that is there now.
 func (r *runner) upgrade(ctx context.Context) {
-	if _, err := r.b.Upgrade(ctx, balancer.Successor{Binary: r.binary, Args: os.Args}); err != nil {
+	if _, err := r.succeed(ctx); err != nil {
 		r.log.Error().Err(err).Msg("cannot upgrade: nothing has changed")
-		return
+	}
+}
+
+// succeed starts the binary that is there now, and when that serves ends this process.
+func (r *runner) succeed(ctx context.Context) (pid int, err error) {
+	s := balancer.Successor{Binary: r.binary, Args: os.Args}
+	if r.door != nil {
+		f, err := r.door.File()
+		if err != nil {
+			return 0, err
+		}
+		defer f.Close()
+		c, err := f.SyscallConn() // f.Fd would make the door's own listener block
+		if err != nil {
+			return 0, err
+		}
+		if err := c.Control(func(fd uintptr) { s.Sockets = append(s.Sockets, fd) }); err != nil {
+			return 0, err
+		}
+	}
+	if pid, err = r.b.Upgrade(ctx, s); err != nil {
+		return 0, err
+	}
+	if r.door != nil {
+		r.door.KeepSocket(true)
 	}
 	r.endStop()
+	return pid, nil
+}
+
+// openUp serves the operator until ctx ends, or another process does.
+func (r *runner) openUp(ctx context.Context) {
+	if err := r.door.Serve(ctx); err != nil {
+		r.log.Error().Err(err).Msg("the operator's door is closed")
+	}
 }
 
 // notify tells systemd, if it has started weir.

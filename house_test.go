@@ -40,12 +40,12 @@ var mayImport = map[string][]string{
 
 // Libraries that belong to some rooms only.
 var onlyIn = map[string][]string{
-	"github.com/urfave/cli/v2":                 {"weir", "weir/balancer/load"},
+	"github.com/urfave/cli/v2":                 {"weir", "weir/balancer/load", "weir/balancer/admin/remote"},
 	"github.com/pelletier/go-toml/v2":          {"weir/config", "weir/balancer/load"},
 	"github.com/pelletier/go-toml/v2/unstable": {"weir/config"},
 	"github.com/rs/zerolog":                    {"weir", "weir/balancer", "weir/balancer/...", "weir/frontend", "weir/frontend/reactor"},
-	"github.com/rs/zerolog/log":                {}, // a global logger
-	"log":                                      {},
+	"github.com/rs/zerolog/log":                {},                      // a global logger
+	"log":                                      {"weir/balancer/admin"}, // what net/http wants, with the injected logger behind it
 	"log/slog":                                 {},
 }
 

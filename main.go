@@ -22,6 +22,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"weir/balancer"
+	"weir/balancer/admin/remote"
 	"weir/balancer/load"
 	"weir/config"
 )
@@ -47,6 +48,10 @@ func run(ctx context.Context, args []string) int {
 
 // complain prints what went wrong and returns its exit code.
 func complain(w io.Writer, err error) int {
+	var status remote.ExitStatus
+	if errors.As(err, &status) { // all is said
+		return int(status)
+	}
 	var mistakes config.Mistakes
 	if errors.As(err, &mistakes) { // each begins with its place in the file, and is safe to print
 		fmt.Fprintln(w, mistakes)
@@ -155,12 +160,13 @@ func newApp() *cli.App {
 		HideHelpCommand:        true,
 		UseShortOptionHandling: true,
 		Flags:                  rootFlags(),
-		Commands:               []*cli.Command{runCommand(), checkCommand(), echoCommand(), loadCommand(), demoCommand()},
-		Action:                 rootAction,
-		Writer:                 os.Stdout,
-		ErrWriter:              os.Stderr,
-		ExitErrHandler:         func(*cli.Context, error) {}, // run decides
-		OnUsageError:           badFlag,
+		Commands: append([]*cli.Command{runCommand(), checkCommand(), echoCommand(), loadCommand(), demoCommand()},
+			remote.Commands(remote.Shell{BadUsage: badUsage, BadFlag: badFlag, Text: text, Instead: instead, Printable: printable})...),
+		Action:         rootAction,
+		Writer:         os.Stdout,
+		ErrWriter:      os.Stderr,
+		ExitErrHandler: func(*cli.Context, error) {}, // run decides
+		OnUsageError:   badFlag,
 	}
 }
 

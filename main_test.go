@@ -163,7 +163,7 @@ func TestCommandLine(t *testing.T) {
 		{"demo frob", 2, "", "demo takes no argument, but got \"frob\"\n"},
 		{"--help frob", 2, "", "No help topic for 'frob'\nRun 'weir " + usage},
 		{"--frob", 2, "", "weir: unknown flag --frob\nRun 'weir " + usage},
-		{"-f", 2, "", "weir: unknown flag -f\n"},
+		{"-f", 2, "", "weir: unknown flag -f: 'weir events' has it\n"},
 		{"run --frob", 2, "", "weir: unknown flag --frob\nRun 'weir run " + usage},
 		{"-c good.toml --print", 2, "", "unknown flag --print: 'weir check' has it\n"},
 		{"-c", 2, "", "weir: -c needs a value\nRun 'weir " + usage},

@@ -11,7 +11,14 @@ type Status struct {
 	Since  time.Time
 	Active int
 	// Max is its limit now: the configured one, or what was learned. 0: none.
-	Max    int
+	Max int
+	// Learns says that the limit is learned.
+	Learns bool
+	// Weight is what the strategy goes by now, in parts of [strategy.WeightUnit]: less than the configured
+	// weight during a slow start.
+	Weight int
+	// Admin is what an operator says of it.
+	Admin  AdminState
 	Totals Totals
 }
 
@@ -31,7 +38,8 @@ func (p *Pool) Snapshot() []Status {
 	list := make([]Status, len(p.all))
 	for i, b := range p.all {
 		list[i] = Status{
-			Backend: b, State: b.state(), Reason: b.reason, Since: b.since, Active: b.active, Max: b.max, Totals: b.totals,
+			Backend: b, State: b.state(), Reason: b.reason, Since: b.since, Active: b.active, Max: b.max,
+			Learns: b.learned != nil, Weight: b.effectiveWeight(now, p.opts.SlowStart), Admin: b.admin, Totals: b.totals,
 		}
 	}
 	return list

@@ -30,7 +30,8 @@ type Classes struct {
 	Default int
 }
 
-func (c *Classes) of(client netip.Addr, bind Bind) int {
+// Of returns the class of a client that has come to that address.
+func (c *Classes) Of(client netip.Addr, bind Bind) int {
 	if len(c.Binds) > 0 {
 		if i, ok := c.Binds[bind]; ok {
 			return i
@@ -78,7 +79,7 @@ func (f *Frontend) Admit(from netip.AddrPort, bind Bind, now time.Time) (a Admit
 			return a, false
 		}
 	}
-	a.class = rules.Classes.of(from.Addr(), bind)
+	a.class = rules.Classes.Of(from.Addr(), bind)
 	return a, true
 }
 

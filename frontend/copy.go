@@ -266,14 +266,14 @@ func (c *Copy) accept(ctx context.Context, d *door) {
 	stop := context.AfterFunc(ctx, func() { setDeadline(l, time.Now().Add(LastCall)) })
 	defer stop()
 	var t trouble
-	for c.waitSlot(ctx) == nil {
+	for {
 		client, err := l.Accept()
 		if err == nil {
 			t.over()
+			c.waitSlot(ctx)
 			c.let(client.(relay.Conn), d)
 			continue
 		}
-		c.GiveSlot()
 		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
 			c.acceptWaiting(d)
 			return
@@ -315,8 +315,11 @@ func setDeadline(l net.Listener, at time.Time) {
 	}
 }
 
-// waitSlot waits until there may be one more session. Clients wait in the accept queue meanwhile.
-func (c *Copy) waitSlot(ctx context.Context) error {
+// waitSlot waits until there may be one more session. One client waits with it, and the others in the accept
+// queue. When ctx ends that one is let in beyond the limit, for it cannot be put back.
+//
+// To take the slot before there is a client would keep it from other listeners.
+func (c *Copy) waitSlot(ctx context.Context) {
 	free := make(chan struct{}, 1)
 	wake := func() {
 		select {
@@ -328,10 +331,10 @@ func (c *Copy) waitSlot(ctx context.Context) error {
 		select {
 		case <-free:
 		case <-ctx.Done():
-			return ctx.Err()
+			c.ForceSlot()
+			return
 		}
 	}
-	return nil
 }
 
 // trouble is an episode in which the kernel gives no connections: no descriptors or no memory, mostly.

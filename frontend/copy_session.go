@@ -30,7 +30,7 @@ type copySession struct {
 	quest   Quest
 	woken   chan struct{}
 	queued  atomic.Bool // it waits for a backend, now
-	left    bool        // it has left the queue without one
+	left    atomic.Bool // it has left the queue without one
 	refused atomic.Bool
 
 	entry // in the roster
@@ -147,7 +147,7 @@ func (s *copySession) queue() (b *backend.Backend, pause time.Duration, outcome 
 
 // leave ends the wait without a backend.
 func (s *copySession) leave(why Outcome, err error) (*backend.Backend, time.Duration, Outcome, error) {
-	s.left = true
+	s.left.Store(true)
 	s.Leave(time.Now())
 	return nil, 0, why, err
 }
@@ -319,7 +319,7 @@ func (s *copySession) bytes() (up, down int64) {
 func (s *copySession) phase() Phase {
 	pair := s.pair.Load()
 	switch {
-	case s.left:
+	case s.left.Load():
 		return Queued
 	case pair == nil:
 		return Connecting

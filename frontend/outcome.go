@@ -2,6 +2,7 @@ package frontend
 
 import (
 	"errors"
+	"iter"
 	"syscall"
 
 	"weir/backend"
@@ -74,6 +75,14 @@ var outcomes = [numOutcomes]struct {
 	Shutdown:           {"shutdown", 'K', 0},
 	Killed:             {"killed", 'K', 0},
 	InternalError:      {"internal error", 'L', 0},
+}
+
+// Outcomes ranges over all outcomes.
+func Outcomes() iter.Seq[Outcome] {
+	return func(yield func(Outcome) bool) {
+		for o := Normal; o < numOutcomes && yield(o); o++ {
+		}
+	}
 }
 
 func (o Outcome) String() string { return outcomes[o].words }

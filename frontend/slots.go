@@ -60,6 +60,14 @@ func (s *Slots) take(wake func()) (ok, tell bool) {
 	return false, tell
 }
 
+func (s *Slots) force() {
+	if s != nil {
+		s.mu.Lock()
+		s.used++
+		s.mu.Unlock()
+	}
+}
+
 func (s *Slots) give() {
 	if s == nil {
 		return
@@ -89,6 +97,12 @@ func (f *Frontend) TakeSlot(wake func()) bool {
 			Msg("no session is free: further clients wait in the accept queue")
 	}
 	return ok
+}
+
+// ForceSlot takes a slot that may not be there.
+func (f *Frontend) ForceSlot() {
+	f.own.force()
+	f.Slots.force()
 }
 
 // GiveSlot gives back what TakeSlot took.

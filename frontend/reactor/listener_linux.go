@@ -82,9 +82,9 @@ func (s *Server) takeOver(files []*os.File, bind frontend.Bind) (_ *binding, err
 		if i < len(files) {
 			f = files[i]
 		}
-		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		fd, err := duplicate(f)
 		if err != nil {
-			return nil, os.NewSyscallError("fcntl", err)
+			return nil, err
 		}
 		l := s.ports[i%len(s.ports)].newListener(fd, bind)
 		b.listeners = append(b.listeners, l)
@@ -101,6 +101,19 @@ func (s *Server) takeOver(files []*os.File, bind frontend.Bind) (_ *binding, err
 		b.addr = &net.UnixAddr{Name: bind.Address, Net: "unix"}
 	}
 	return b, nil
+}
+
+// duplicate returns a copy of f's descriptor. f.Fd would put the socket, which another process may be
+// accepting from, into blocking mode.
+func duplicate(f *os.File) (fd int, err error) {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	if cerr := c.Control(func(of uintptr) { fd, err = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
+		return -1, cerr
+	}
+	return fd, os.NewSyscallError("fcntl", err)
 }
 
 // listenAgain opens the address for one more core. A unix socket cannot be shared by SO_REUSEPORT: all

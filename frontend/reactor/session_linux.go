@@ -359,6 +359,10 @@ func (d *side) Ready(ev uint32) {
 	}
 	switch s.state {
 	case relaying:
+		if ev&unix.EPOLLERR != 0 && d == &s.client && s.up.eof { // nothing is read of it that could tell
+			s.fail(d, unix.EPIPE)
+			return
+		}
 		s.pump()
 	case connecting, choosing, queued:
 		s.readyBefore(d, ev)

@@ -91,7 +91,7 @@ func parseLine(app *cli.App, words []string) *line {
 			} else if takesValue(l.flags(app), name) {
 				l.flag = name
 			}
-		case l.command == nil:
+		case l.command == nil && l.operands == 0 && app.Command(word) != nil:
 			l.command = app.Command(word)
 		default:
 			l.operands++
@@ -140,8 +140,10 @@ func (k *remote) candidates(c *cli.Context, l *line) []string {
 		return k.values(c, l)
 	case strings.HasPrefix(l.current, "-"):
 		return flagNames(l.flags(c.App))
-	case l.command == nil:
+	case l.command == nil && l.operands == 0:
 		return commandNames(c.App)
+	case l.command == nil: // what stands there is none
+		return nil
 	case l.command.Name == "completion" && l.operands == 0:
 		return shells
 	case takesBackend(l.command.Name, l.operands):
@@ -189,7 +191,10 @@ func flagNames(flags []cli.Flag) (names []string) {
 	for _, f := range flags {
 		names = append(names, "--"+f.Names()[0])
 	}
-	return append(names, "--help")
+	if !slices.Contains(names, "--help") { // package cli adds it to what runs
+		names = append(names, "--help")
+	}
+	return names
 }
 
 // backendNames gives those that mean one backend, and frontend/name where a name alone would not, or where

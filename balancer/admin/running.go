@@ -1,0 +1,392 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"weir/backend"
+	"weir/balancer"
+	"weir/config"
+)
+
+// Running is the [Operator] of a balancer that runs.
+type Running struct {
+	// Balancer is whose inside is shown, and who is changed.
+	Balancer *balancer.Balancer
+	// Version is the program's.
+	Version string
+	// File is the absolute name of the configuration.
+	File string
+	// Started is when the program began.
+	Started time.Time
+	// Successor starts a process that takes over, and stops this one.
+	Successor func(ctx context.Context) (pid int, err error)
+
+	feed Feed
+
+	mu       sync.Mutex // of one change at a time
+	file     *config.Config
+	reloaded *time.Time
+	changed  map[string]edit // by what was changed: see place
+}
+
+// edit is who changed something, and when.
+type edit struct {
+	who string
+	at  time.Time
+}
+
+// NewRunning returns the operator of a balancer that was made of a file.
+func NewRunning(r *Running) *Running {
+	r.file, r.changed = r.Balancer.Config(), make(map[string]edit)
+	r.Balancer.OnEvent(r.tell)
+	return r
+}
+
+// tell hands on that a backend has changed its state.
+func (r *Running) tell(frontend string, e backend.Event) {
+	r.feed.Publish(Event{
+		At: time.Now(), Kind: "backend", Frontend: frontend, Backend: e.Backend.Name(),
+		From: string(e.From), To: string(e.To), Reason: e.Reason,
+		Message: fmt.Sprintf("backend %s of %s is %s (%s): %d of %d usable", e.Backend.Name(), frontend, e.To, e.Reason, e.Usable, e.Total),
+	})
+}
+
+// Ready says whether clients should be sent here.
+func (r *Running) Ready() (ok bool, why string) {
+	state := r.Balancer.State()
+	return state == "serving", state
+}
+
+// Events tells what happens from now on.
+func (r *Running) Events(ctx context.Context) <-chan Event { return r.feed.Read(ctx) }
+
+// Watch tells of refused sessions, once a second while there are any, until ctx ends.
+func (r *Running) Watch(ctx context.Context) {
+	seen := make(map[string]uint64)
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		r.sumRefused(seen)
+		select {
+		case <-ctx.Done():
+			r.feed.Publish(Event{At: time.Now(), Kind: "stopping", Message: "weir is stopping"})
+			return
+		case <-t.C:
+		}
+	}
+}
+
+func (r *Running) sumRefused(seen map[string]uint64) {
+	for _, v := range r.Balancer.Views() {
+		for _, o := range refusals {
+			key, n := v.Name+"\x00"+o.String(), v.Counters.Of(o)
+			if before, known := seen[key]; known && n > before {
+				r.feed.Publish(Event{
+					At: time.Now(), Kind: "refused", Frontend: v.Name, Outcome: o.String(), Count: int(n - before),
+					Message: fmt.Sprintf("%d sessions of %s were refused: %s", n-before, v.Name, o),
+				})
+			}
+			seen[key] = n
+		}
+	}
+}
+
+// SetBackend changes weight and limit as a reload does, and state beside the configuration.
+func (r *Running) SetBackend(ctx context.Context, who Who, frontend, name string, change BackendChange) (Backend, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.edit(ctx, who, frontend, name, func(b *config.Backend) []string { return set(b, change) }); err != nil {
+		return Backend{}, err
+	}
+	v, b, err := r.find(frontend, name)
+	if err != nil {
+		return Backend{}, err
+	}
+	if change.State != nil {
+		v.Pool.SetAdmin(b, adminState(*change.State), "set to "+*change.State+" by "+who.Name)
+		r.note(who, frontend, name, "state")
+	}
+	r.changedBy(who, frontend, name, "changed")
+	return r.backend(&v, name)
+}
+
+// set changes what the file could say as well, and returns which keys.
+func set(b *config.Backend, change BackendChange) (keys []string) {
+	if change.Weight != nil {
+		b.Weight = *change.Weight
+		keys = append(keys, "weight")
+	}
+	if change.Limit != nil {
+		b.MaxConnections, b.Auto, b.Min, b.Max = *change.Limit, false, 0, 0
+		keys = append(keys, "max_connections")
+	}
+	return keys
+}
+
+func adminState(word string) backend.AdminState {
+	switch word {
+	case "drain":
+		return backend.AdminDrain
+	case "maint":
+		return backend.AdminMaint
+	}
+	return backend.AdminReady
+}
+
+// AddBackend adds one as a reload does: it serves from its first good probe on.
+func (r *Running) AddBackend(ctx context.Context, who Who, frontend string, n NewBackend) (Backend, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	name := n.Name
+	if name == "" {
+		name = n.Address
+	}
+	err := r.apply(ctx, frontend, func(f *config.Frontend) error {
+		if slices.ContainsFunc(f.Backends, func(b config.Backend) bool { return b.Name == name }) {
+			return Conflict("frontend %s has a backend %s already", frontend, name)
+		}
+		b, err := config.NewBackend(n.Address)
+		if err != nil {
+			return Invalid("address %q: %v", n.Address, err)
+		}
+		b.Name, b.MaxConnections, b.Backup = name, n.Limit, n.Backup
+		if n.Weight != nil {
+			b.Weight = *n.Weight
+		}
+		f.Backends = append(f.Backends, b)
+		return nil
+	})
+	if err != nil {
+		return Backend{}, err
+	}
+	r.note(who, frontend, name, "added")
+	r.changedBy(who, frontend, name, "added")
+	v, _ := r.Balancer.View(frontend)
+	return r.backend(&v, name)
+}
+
+// RemoveBackend removes one as a reload does: its sessions have the drain time to finish.
+func (r *Running) RemoveBackend(ctx context.Context, who Who, frontend, name string) (Backend, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, _, err := r.find(frontend, name)
+	if err != nil {
+		return Backend{}, err
+	}
+	was, err := r.backend(&v, name)
+	if err != nil {
+		return was, err
+	}
+	err = r.apply(ctx, frontend, func(f *config.Frontend) error {
+		if len(f.Backends) == 1 {
+			return Conflict("%s is the last backend of frontend %s: drain it, or remove the frontend from the file", name, frontend)
+		}
+		f.Backends = slices.DeleteFunc(f.Backends, func(b config.Backend) bool { return b.Name == name })
+		return nil
+	})
+	if err != nil {
+		return was, err
+	}
+	r.note(who, frontend, name, "removed")
+	r.changedBy(who, frontend, name, "removed")
+	was.State, was.Reason, was.Since = "removed", "removed by "+who.Name, time.Now()
+	return was, nil
+}
+
+// edit changes the configuration of one backend.
+func (r *Running) edit(ctx context.Context, who Who, frontend, name string, change func(*config.Backend) []string) error {
+	var keys []string
+	if _, _, err := r.find(frontend, name); err != nil {
+		return err
+	}
+	if probe := new(config.Backend); len(change(probe)) == 0 {
+		return nil
+	}
+	err := r.apply(ctx, frontend, func(f *config.Frontend) error {
+		for i := range f.Backends {
+			if f.Backends[i].Name == name {
+				keys = change(&f.Backends[i])
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		for _, k := range keys {
+			r.note(who, frontend, name, k)
+		}
+	}
+	return err
+}
+
+// apply goes over to the configuration that holds, changed in one frontend.
+func (r *Running) apply(ctx context.Context, frontend string, change func(*config.Frontend) error) error {
+	cfg, err := r.Balancer.Config().Clone(r.File)
+	if err != nil {
+		return err
+	}
+	for i := range cfg.Frontends {
+		if f := &cfg.Frontends[i]; f.Name == frontend {
+			if err := change(f); err != nil {
+				return err
+			}
+			cfg, err = cfg.Clone(r.File) // which checks it
+			if err != nil {
+				return Invalid("%v", err)
+			}
+			_, err = r.Balancer.Reload(ctx, cfg)
+			return err
+		}
+	}
+	return NotFound("no frontend %s", frontend)
+}
+
+func (r *Running) find(frontend, name string) (v balancer.View, b *backend.Backend, err error) {
+	v, ok := r.Balancer.View(frontend)
+	if !ok {
+		return v, nil, NotFound("no frontend %s", frontend)
+	}
+	for _, b := range v.Pool.Backends() {
+		if b.Name() == name {
+			return v, b, nil
+		}
+	}
+	return v, nil, NotFound("frontend %s has no backend %s", frontend, name)
+}
+
+// place names one thing that differs from the file.
+func place(frontend, backend, what string) string { return frontend + "\x00" + backend + "\x00" + what }
+
+func (r *Running) note(who Who, frontend, backend, what string) {
+	r.changed[place(frontend, backend, what)] = edit{who.String(), time.Now()}
+}
+
+func (r *Running) changedBy(who Who, frontend, name, how string) {
+	r.feed.Publish(Event{
+		At: time.Now(), Kind: "change", Frontend: frontend, Backend: name, Who: who.String(),
+		Message: fmt.Sprintf("backend %s of %s was %s by %s", name, frontend, how, who),
+	})
+}
+
+// Reload reads the file again and applies it.
+func (r *Running) Reload(ctx context.Context, who Who) (Plan, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	cfg, err := config.Load(r.File)
+	if err != nil {
+		return Plan{}, err
+	}
+	plan, err := r.Balancer.Reload(ctx, cfg)
+	if err != nil {
+		return Plan{}, Conflict("%v", err)
+	}
+	now := time.Now()
+	r.file, r.reloaded = cfg, &now
+	r.feed.Publish(Event{At: now, Kind: "reload", Who: who.String(), Count: len(plan.Changes), Message: fmt.Sprintf("configuration reloaded: %d changes", len(plan.Changes))})
+	return r.plan(r.File, &plan), nil
+}
+
+// Plan says what a file would change.
+func (r *Running) Plan(_ context.Context, file string, text []byte) (Plan, error) {
+	cfg, err := config.Parse(file, text)
+	if err != nil {
+		return Plan{}, err
+	}
+	plan, err := r.Balancer.Plan(cfg)
+	if err != nil {
+		return Plan{}, Conflict("%v", err)
+	}
+	return r.plan(file, &plan), nil
+}
+
+func (r *Running) plan(file string, p *balancer.Plan) Plan {
+	plan := Plan{File: file, Changed: len(p.Changes) > 0, Changes: []Change{}, SessionsEnded: p.Ends}
+	for _, c := range p.Changes {
+		change := Change{
+			Action: "change", Frontend: c.Frontend, Backend: c.Backend, Key: c.Key,
+			From: c.From, To: c.To, SessionsEnded: c.Ends, Note: c.Note,
+		}
+		switch {
+		case c.From == "":
+			change.Action = "add"
+		case c.To == "":
+			change.Action = "remove"
+		}
+		plan.Changes = append(plan.Changes, change)
+	}
+	return plan
+}
+
+// Upgrade starts the binary anew, which takes over.
+func (r *Running) Upgrade(ctx context.Context, who Who) (Upgraded, error) {
+	pid, err := r.Successor(ctx)
+	if err != nil {
+		return Upgraded{}, Conflict("%v", err)
+	}
+	r.feed.Publish(Event{At: time.Now(), Kind: "upgrade", Who: who.String(), Message: fmt.Sprintf("process %d has taken over", pid)})
+	return Upgraded{PID: pid}, nil
+}
+
+// Save writes the configuration that holds into the file. What was there before, comments and all, is beside
+// it with ".old" at the end. A backend that is kept from serving by hand is not in the file for that.
+func (r *Running) Save(_ context.Context, _ Who) (Saved, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	saved := Saved{File: r.File, Saved: []Difference{}}
+	for _, d := range r.differs() {
+		if d.What != "state" {
+			saved.Saved = append(saved.Saved, d)
+		}
+	}
+	if len(saved.Saved) == 0 {
+		return saved, nil
+	}
+	cfg := r.Balancer.Config()
+	text, err := cfg.TOML()
+	if err != nil {
+		return saved, err
+	}
+	if err := replace(r.File, text); err != nil {
+		return saved, fmt.Errorf("save the configuration: %w", err)
+	}
+	r.file = cfg
+	for k := range r.changed {
+		if !strings.HasSuffix(k, "\x00state") {
+			delete(r.changed, k)
+		}
+	}
+	return saved, nil
+}
+
+// replace writes a file anew, all or nothing, and keeps the one that was there.
+func replace(file string, text []byte) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	fresh := file + ".new"
+	if err := os.WriteFile(fresh, text, info.Mode().Perm()); err != nil {
+		return err
+	}
+	old := file + ".old"
+	os.Remove(old)
+	if err := os.Link(file, old); err != nil {
+		return err
+	}
+	return os.Rename(fresh, file)
+}
+
+// parseAddr returns the address that Why asks about.
+func parseAddr(client string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(client)
+	if err != nil {
+		return a, Invalid("%q is no IP address", client)
+	}
+	return a.Unmap(), nil
+}
