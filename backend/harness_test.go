@@ -33,6 +33,7 @@ func set(t testing.TB, o PoolOptions, backends ...string) *stage {
 		o.Strategy = "cyclic"
 	}
 	o.Clock = func() time.Duration { return s.now }
+	o.After = func(time.Duration, func()) {} // the clock is wound by hand
 	o.Random = rand.New(rand.NewPCG(1, 2)).Uint64
 	o.Notify = func(e Event) { s.events = append(s.events, e) }
 	for _, line := range backends {

@@ -29,6 +29,8 @@ type PoolOptions struct {
 	Random func() uint64
 	// Clock returns the time since an arbitrary start. nil: the monotonic clock.
 	Clock func() time.Duration
+	// After has f called in a goroutine of its own when d has passed on the Clock. nil: time.AfterFunc.
+	After func(d time.Duration, f func())
 }
 
 // PassiveOptions says when failures to connect eject a backend.
@@ -60,10 +62,15 @@ var (
 
 // Pool is the backends a frontend chooses among. It is safe for concurrent use.
 type Pool struct {
-	opts  PoolOptions
-	start time.Time // of the clock; zero if that is somebody else's
+	// What Reconfigure never changes, so that it can be used without the lock.
+	clock  func() time.Duration
+	start  time.Time // of the clock; zero if that is somebody else's
+	random func() uint64
+	notify func(Event)
+	after  func(time.Duration, func())
 
 	mu       sync.Mutex
+	opts     PoolOptions
 	all      []*Backend
 	total    int // backends that the file wants to serve
 	serving  *tier
@@ -91,7 +98,10 @@ func NewPool(o PoolOptions) (*Pool, error) {
 		p.start = time.Now()
 		o.Clock = func() time.Duration { return time.Since(p.start) }
 	}
-	p.opts = o
+	if o.After == nil {
+		o.After = func(d time.Duration, f func()) { time.AfterFunc(d, f) }
+	}
+	p.opts, p.clock, p.random, p.notify, p.after = o, o.Clock, o.Random, o.Notify, o.After
 	p.max, p.queue, p.learners.due, p.alarmAt = o.MaxConnections, newQueue(o.Queue), neverDue, neverDue
 	return p, p.build()
 }
@@ -120,7 +130,7 @@ func (p *Pool) newBackend(o *Options) *Backend {
 }
 
 // Since returns the pool's clock: what Request.Now wants.
-func (p *Pool) Since() time.Duration { return p.opts.Clock() }
+func (p *Pool) Since() time.Duration { return p.clock() }
 
 // At returns what the pool's clock showed, or nearly so, at that time not long ago.
 func (p *Pool) At(t time.Time) time.Duration {
@@ -233,10 +243,10 @@ func (p *Pool) unlock() {
 	for _, wake := range wakes {
 		wake()
 	}
-	if p.opts.Notify == nil {
+	if p.notify == nil {
 		return
 	}
 	for _, e := range events {
-		p.opts.Notify(e)
+		p.notify(e)
 	}
 }

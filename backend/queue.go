@@ -162,7 +162,7 @@ func (p *Pool) setAlarm() {
 		return
 	}
 	p.alarmAt = due
-	time.AfterFunc(due-p.Since(), p.alarm)
+	p.after(due-p.Since(), p.alarm)
 }
 
 func (p *Pool) alarm() {

@@ -75,15 +75,9 @@ func (tr *trial) step() {
 		b := tr.all[tr.random.IntN(len(tr.all))]
 		tr.SetUp(b, tr.random.IntN(2) == 0, "test")
 	case n < 46:
-		tr.Pool.SetMaxConnections(tr.random.IntN(12))
-	case n < 48:
-		tr.SetBackendMax(tr.all[tr.random.IntN(len(tr.all))], tr.random.IntN(5))
-	case n < 49:
 		tr.reconfigure()
-	case n < 51:
+	case n < 48:
 		tr.SetAdmin(tr.all[tr.random.IntN(len(tr.all))], AdminState(tr.random.IntN(3)), "test")
-	case n < 53:
-		tr.SetWeight(tr.all[tr.random.IntN(len(tr.all))], tr.random.IntN(3), "test")
 	case len(tr.open) > 0:
 		tr.visit(tr.random.IntN(len(tr.open)))
 	}
@@ -99,9 +93,7 @@ func (tr *trial) reconfigure() {
 	if err != nil {
 		tr.t.Fatal(err)
 	}
-	for _, b := range added {
-		tr.ever = append(tr.ever, b)
-	}
+	tr.ever = append(tr.ever, added...)
 	for _, b := range removed {
 		if b.state() != Removed {
 			tr.t.Fatalf("removed %s is %s", b.name, b.state())

@@ -130,12 +130,15 @@ func TestPoolLimit(t *testing.T) {
 // A lower limit lets the surplus finish; a higher one serves those who wait at once.
 func TestLimitsChange(t *testing.T) {
 	s := set(t, PoolOptions{MaxConnections: 4, Queue: QueueOptions{Size: 10}}, "a max=4")
+	limit := func(pool, a int) {
+		s.reload(PoolOptions{MaxConnections: pool, Queue: QueueOptions{Size: 10}}, fmt.Sprint("a max=", a))
+	}
 	var open []Lease
 	for range 4 {
 		open = append(open, s.take())
 	}
 	h := s.ask(0, someone)
-	s.SetMaxConnections(2)
+	limit(2, 4)
 	for i := range open {
 		if i == 3 && h.woken == 0 {
 			t.Error("below the limit nobody was served")
@@ -147,7 +150,7 @@ func TestLimitsChange(t *testing.T) {
 	}
 	s.hear(h)
 	waits := s.ask(0, someone)
-	s.SetBackendMax(s.named("a"), 1)
+	limit(2, 1)
 	if waits.err == ErrQueued {
 		t.Error("had to wait below both limits")
 	}
@@ -155,11 +158,11 @@ func TestLimitsChange(t *testing.T) {
 	if waits.err != ErrQueued {
 		t.Fatalf("got %v above the backend's limit, want %v", waits.err, ErrQueued)
 	}
-	s.SetMaxConnections(0)
+	limit(0, 1)
 	if waits.woken > 0 {
 		t.Error("the backend's lower limit was passed")
 	}
-	s.SetBackendMax(s.named("a"), 0)
+	limit(0, 0)
 	if waits.woken == 0 {
 		t.Error("a limit was lifted, and nobody was served")
 	}

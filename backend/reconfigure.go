@@ -7,22 +7,21 @@ import (
 	"weir/backend/strategy"
 )
 
-// Reconfigure makes the pool what NewPool would make of o, while it serves. Clock, Random and Notify stay as
-// they are.
+// Reconfigure makes the pool what NewPool would make of o, while it serves. Clock, After, Random and Notify
+// stay as they are.
 //
 // A backend is the same if its name and its address are: it keeps its sessions, its state, its counts, and
 // what an operator said of its state; limit and weight become those of o. Whoever waits goes on waiting, in
 // the class of the same name, or in the last one. Of the backends that o leaves out, running sessions go on;
 // they are returned as removed, and whoever probed them is to stop.
 func (p *Pool) Reconfigure(o PoolOptions) (added, removed []*Backend, err error) {
-	if _, err := strategy.New(o.Strategy, nil, p.opts.Random); err != nil {
+	if _, err := strategy.New(o.Strategy, nil, p.random); err != nil {
 		return nil, nil, err
 	}
 	now := p.Since()
 	p.mu.Lock()
 	defer p.unlock()
 	p.settle(now)
-	o.Clock, o.Random, o.Notify = p.opts.Clock, p.opts.Random, p.opts.Notify
 	before, old := p.opts, p.all
 	p.opts, p.max = o, o.MaxConnections
 	p.all, added = p.match(old, &before)
@@ -122,7 +121,7 @@ func (p *Pool) tierOf(old *tier, members []*Backend) (*tier, error) {
 		old.usable = 0
 		return old, nil
 	}
-	return newTier(p.opts.Strategy, members, p.opts.Random)
+	return newTier(p.opts.Strategy, members, p.random)
 }
 
 // reconfigure changes classes and bounds. Who is in a class that is gone is in the last one from now on.
@@ -173,22 +172,4 @@ func (p *Pool) SetAdmin(b *Backend, s AdminState, reason string) {
 	defer p.unlock()
 	p.settle(now)
 	p.change(b, now, reason, func() { b.admin = s })
-}
-
-// SetWeight changes the weight of b, until the pool is configured anew. 0: it takes no new sessions.
-func (p *Pool) SetWeight(b *Backend, weight int, reason string) {
-	now := p.Since()
-	p.mu.Lock()
-	defer p.unlock()
-	p.settle(now)
-	if b.removed {
-		return
-	}
-	from := b.state()
-	b.weight = weight
-	_ = p.arrange() // fails only for a strategy that is not known
-	if b.state() != from {
-		p.tell(b, from, reason)
-		p.sendAwayIfDown()
-	}
 }

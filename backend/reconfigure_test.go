@@ -101,7 +101,7 @@ func TestReconfigureKeepsWaiters(t *testing.T) {
 	y.got.Release()
 }
 
-// What an operator says counts until he says otherwise; a weight, until the pool is configured anew.
+// What an operator says counts until he says otherwise.
 func TestAdmin(t *testing.T) {
 	s := set(t, PoolOptions{}, "a", "b")
 	a := s.named("a")
@@ -115,13 +115,8 @@ func TestAdmin(t *testing.T) {
 		{func() { s.SetUp(a, true, "probe") }, "a down>up 2/2"},
 		{func() { s.SetAdmin(a, AdminMaint, "bob") }, "a up>maint 1/2"},
 		{func() { s.SetAdmin(a, AdminReady, "bob") }, "a maint>up 2/2"},
-		{func() { s.SetWeight(a, 0, "bob") }, "a up>drain 1/1"},
-		{func() { s.SetWeight(a, 3, "bob") }, "a drain>up 2/2"},
 	} {
 		step.do()
 		want(t, "told", s.told(), step.want)
 	}
-	want(t, "picks with weight 3", s.picks(4), "a b a a")
-	s.reload(PoolOptions{}, "a", "b")
-	want(t, "picks after a reload", s.picks(4), "a b a b")
 }

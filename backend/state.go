@@ -45,23 +45,6 @@ func (p *Pool) ProbedUp(b *Backend) bool {
 	return b.up
 }
 
-// SetMaxConnections changes the limit of the whole pool. 0: none. What is above a lower limit stays until
-// it ends.
-func (p *Pool) SetMaxConnections(n int) {
-	p.mu.Lock()
-	defer p.unlock()
-	p.max = n
-}
-
-// SetBackendMax changes the limit of one backend likewise.
-func (p *Pool) SetBackendMax(b *Backend, n int) {
-	now := p.Since()
-	p.mu.Lock()
-	defer p.unlock()
-	b.max = n
-	b.tier.tell(b, now, p.opts.SlowStart)
-}
-
 // change applies set to b and draws every conclusion: counts, the strategy's view, the event.
 func (p *Pool) change(b *Backend, now time.Duration, reason string, set func()) {
 	from := b.state()

@@ -15,6 +15,7 @@ import (
 	"weir/backend"
 	"weir/backend/strategy"
 	"weir/balancer"
+	"weir/config"
 	"weir/frontend"
 )
 
@@ -150,10 +151,14 @@ func (r *Running) status(v *balancer.View, s *backend.Status) Backend {
 		Active: s.Active, Limit: s.Max, Learns: s.Learns, Weight: float64(s.Weight) / strategy.WeightUnit,
 		Sessions: s.Totals.Sessions, Failed: map[string]uint64{},
 	}
-	for i := range v.Config.Backends {
-		if c := &v.Config.Backends[i]; c.Name == name {
-			b.Backup, b.ConfiguredLimit, b.ConfiguredWeight, b.LearnedFloor = c.Backup, c.MaxConnections, c.Weight, c.Min
+	if c := configured(v.Config, name); c != nil {
+		b.Backup, b.ConfiguredLimit, b.ConfiguredWeight = c.Backup, c.MaxConnections, c.Weight
+		if c.Auto {
+			b.LearnedFloor = c.Min
 		}
+	}
+	if c := configured(r.filed(v.Name), name); c != nil { // what was changed by hand is not what it says
+		b.ConfiguredLimit, b.ConfiguredWeight = c.MaxConnections, c.Weight
 	}
 	_, b.Added = r.changed[place(v.Name, name, "added")]
 	for f, n := range s.Totals.Failed {
@@ -162,6 +167,29 @@ func (r *Running) status(v *balancer.View, s *backend.Status) Backend {
 		}
 	}
 	return b
+}
+
+// configured returns what a frontend says of a backend; nil: nothing.
+func configured(f *config.Frontend, name string) *config.Backend {
+	if f == nil {
+		return nil
+	}
+	for i := range f.Backends {
+		if f.Backends[i].Name == name {
+			return &f.Backends[i]
+		}
+	}
+	return nil
+}
+
+// filed returns a frontend as the file has it; nil: it does not.
+func (r *Running) filed(name string) *config.Frontend {
+	for i := range r.file.Frontends {
+		if r.file.Frontends[i].Name == name {
+			return &r.file.Frontends[i]
+		}
+	}
+	return nil
 }
 
 func (r *Running) backend(v *balancer.View, name string) (Backend, error) {
