@@ -24,6 +24,7 @@ import (
 	"weir/balancer"
 	"weir/balancer/admin/remote"
 	"weir/balancer/load"
+	"weir/balancer/run"
 	"weir/config"
 )
 
@@ -34,11 +35,11 @@ const (
 )
 
 func main() {
-	os.Exit(run(context.Background(), os.Args))
+	os.Exit(obey(context.Background(), os.Args))
 }
 
-// run returns the exit code.
-func run(ctx context.Context, args []string) int {
+// obey does what the command line says, and returns the exit code.
+func obey(ctx context.Context, args []string) int {
 	app := newApp()
 	if err := app.RunContext(ctx, args); err != nil {
 		return complain(app.ErrWriter, err)
@@ -247,23 +248,43 @@ func readConfig(c *cli.Context) (*config.Config, error) {
 	return cfg, err
 }
 
+func runCommand() *cli.Command {
+	return command("run", "listen and forward, until SIGTERM or SIGINT", "[-v] [-c FILE]",
+		"The first signal stops accepting and lets the running sessions finish, as [shutdown] in FILE\n"+
+			"says. The second one ends weir at once, with exit code 1.\n\n"+
+			"SIGHUP reads FILE again and goes over to it, if nothing is wrong with it. SIGUSR1 opens the log\n"+
+			"file anew. SIGUSR2 starts the binary anew, which takes over: this weir lets its sessions finish.",
+		serve, fileFlags(), logFlags())
+}
+
+func serve(c *cli.Context) error {
+	signals := run.Catch()
+	defer signals.Release()
+	cfg, err := readConfig(c)
+	if err != nil {
+		return err
+	}
+	file, err := openLog(&cfg.Log)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	log, flush, err := newLogger(c, file)
+	if err != nil {
+		return err
+	}
+	defer flush()
+	return run.Run(c.Context, run.Options{
+		File: text(c, "config"), Config: cfg, Version: version(), Log: log, LogFile: file,
+	}, signals)
+}
+
 // openLog opens the file that the log goes to; nil: it goes to stderr.
 func openLog(c *config.Log) (*balancer.LogFile, error) {
 	if c.File == "" {
 		return nil, nil
 	}
 	return balancer.OpenLogFile(c.File, os.Stderr)
-}
-
-// background runs work until end is called, which waits for it.
-func background(parent context.Context, work func(context.Context)) (end func()) {
-	ctx, cancel := context.WithCancel(parent)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		work(ctx)
-	}()
-	return func() { cancel(); <-done }
 }
 
 func checkCommand() *cli.Command {

@@ -31,6 +31,7 @@ type Balancer struct {
 	stock    *relay.Stock
 	slots    *frontend.Slots
 	reactor  *reactor.Reactor // nil: no frontend wants it
+	reloads  reloads
 
 	changing sync.Mutex // one reload at a time, and none beside the end
 
@@ -88,6 +89,7 @@ func NewFrom(ctx context.Context, cfg *config.Config, log zerolog.Logger, there 
 		ended:    frontend.NewEnded(frontend.EndedSize),
 		sessions: frontend.NewSessionLog(log, sessionPolicy(&cfg.Log)),
 	}
+	b.reloads.count(nil) // the first configuration holds from here on
 	if err := b.makeReactor(cfg); err != nil {
 		return nil, err
 	}

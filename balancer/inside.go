@@ -19,6 +19,7 @@ type View struct {
 	Pool              *backend.Pool
 	Rules             *frontend.Rules
 	Config            *config.Frontend
+	Probes            *Probes
 
 	server server
 }
@@ -62,7 +63,7 @@ func (p *part) view() View {
 	engine, why := engineOf(p.config)
 	return View{
 		Name: p.name, Engine: engine, EngineWhy: why, Addrs: p.frontend.Addrs(), Counters: p.frontend.Counters(),
-		Pool: p.pool, Rules: p.rules, Config: p.config, server: p.frontend,
+		Pool: p.pool, Rules: p.rules, Config: p.config, Probes: &p.probes, server: p.frontend,
 	}
 }
 

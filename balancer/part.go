@@ -25,6 +25,7 @@ type part struct {
 	config     *config.Frontend // that it follows; changed by reloads alone, with mu
 	rules      *frontend.Rules  // likewise
 	cutsOnDown atomic.Bool
+	probes     Probes
 	probers    map[*backend.Backend]*prober
 
 	watching context.Context    // nil before start
@@ -54,7 +55,7 @@ func (p *part) serve(accepting context.Context) {
 // probe runs a prober until it is stopped.
 func (p *part) probe(pr *prober) {
 	ctx, stop := context.WithCancel(p.watching)
-	pr.stop = stop
+	pr.stop, pr.seen = stop, p.probes.of(pr.backend)
 	p.watchers.Go(func() { pr.run(ctx) })
 }
 
@@ -111,6 +112,7 @@ func (p *part) followProbers(before *config.Frontend, added []*backend.Backend) 
 		}
 	}
 	p.probers = next
+	p.probes.keep(p.pool.Backends())
 }
 
 // drain waits until nobody is accepted any more and every session has ended. When ctx ends first the rest is

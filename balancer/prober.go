@@ -19,6 +19,7 @@ type prober struct {
 	probe   health.Probe
 	loop    health.Prober
 	stop    context.CancelFunc // nil until it runs
+	seen    *verdicts          // likewise
 	// joins makes the first good verdict bring the backend up: it came while others served, and began down.
 	joins bool
 }
@@ -72,7 +73,7 @@ func loop(h *config.Health) health.Prober {
 }
 
 func (p *prober) run(ctx context.Context) {
-	p.loop.InitialUp = p.isUp()
+	p.loop.InitialUp, p.loop.Seen = p.isUp(), p.seen.count
 	if p.joins {
 		p.loop.InitialUp = true
 		p.loop.Seen = p.join
@@ -87,6 +88,7 @@ func (p *prober) isUp() bool { return p.pool.ProbedUp(p.backend) }
 
 // join brings up a backend that begins down, with its first good verdict.
 func (p *prober) join(v health.Verdict) {
+	p.seen.count(v)
 	if p.joins && !v.Inconclusive && v.Err == nil {
 		p.joins = false
 		p.pool.SetUp(p.backend, true, "its first probe passed")

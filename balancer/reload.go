@@ -20,7 +20,8 @@ var ErrStopping = errors.New("weir is stopping")
 // listeners, its sessions, its counts and its health; its limits, weights, strategy and rules become those of
 // cfg at once. A listener that is new is opened before anything else changes. A backend that is new serves from
 // its first good probe on. Sessions of what is gone have Shutdown.Drain to finish, and are then cut.
-func (b *Balancer) Reload(ctx context.Context, cfg *config.Config) (Plan, error) {
+func (b *Balancer) Reload(ctx context.Context, cfg *config.Config) (_ Plan, err error) {
+	defer func() { b.reloads.count(err) }()
 	select {
 	case <-b.started:
 	case <-ctx.Done():

@@ -167,3 +167,30 @@ func (a answer) want(t *testing.T, status int, text string) {
 		t.Errorf("got %s %s, want a problem", a.header.Get("Content-Type"), a.body)
 	}
 }
+
+// try opens a door and closes it again.
+func try(o admin.Options) error {
+	d, err := admin.New(o, admintest.New(noon))
+	if err == nil {
+		d.Close()
+	}
+	return err
+}
+
+func wantError(t *testing.T, err error, text string) {
+	t.Helper()
+	if text == "" && err != nil || text != "" && (err == nil || !strings.Contains(err.Error(), text)) {
+		t.Errorf("got %v, want %q", err, text)
+	}
+}
+
+// stale leaves a socket behind as a process does that was killed.
+func stale(t *testing.T, path string) {
+	t.Helper()
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.Close()
+}

@@ -7,29 +7,13 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"strings"
+	"runtime"
 	"syscall"
 	"testing"
 
 	"weir/balancer/admin"
 	"weir/balancer/admin/admintest"
 )
-
-// try opens a door and closes it again.
-func try(o admin.Options) error {
-	d, err := admin.New(o, admintest.New(noon))
-	if err == nil {
-		d.Close()
-	}
-	return err
-}
-
-func wantError(t *testing.T, err error, text string) {
-	t.Helper()
-	if text == "" && err != nil || text != "" && (err == nil || !strings.Contains(err.Error(), text)) {
-		t.Errorf("got %v, want %q", err, text)
-	}
-}
 
 func TestSocketIsItsOwners(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0)) // the widest
@@ -49,15 +33,21 @@ func TestSocketIsItsOwners(t *testing.T) {
 	}
 }
 
-// stale leaves a socket behind as a process does that was killed.
-func stale(t *testing.T, path string) {
-	t.Helper()
-	l, err := net.Listen("unix", path)
+// On Linux nobody else can connect even before the mode of the file is set.
+func TestSocketIsBornNarrow(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("SKIPPED: only Linux takes the mode of the file from the socket")
+	}
+	defer syscall.Umask(syscall.Umask(0))
+	path := socketPath(t)
+	l, err := (&net.ListenConfig{Control: admin.Narrow}).Listen(t.Context(), "unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	l.Close()
+	defer l.Close()
+	if info, err := os.Lstat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("got %v, %v, want mode 0600", info.Mode(), err)
+	}
 }
 
 func TestStaleSocketIsReplaced(t *testing.T) {

@@ -1,4 +1,8 @@
-package main
+// Package run is a weir as an operating system sees it: a process that obeys signals, tells systemd how it
+// is, hands over to another binary, and lets an operator in.
+//
+// What it does with a configuration is package balancer's business. Start with [Run].
+package run
 
 import (
 	"context"
@@ -12,7 +16,6 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/rs/zerolog"
-	"github.com/urfave/cli/v2"
 
 	"weir/balancer"
 	"weir/balancer/admin"
@@ -21,18 +24,21 @@ import (
 	"weir/frontend"
 )
 
-func runCommand() *cli.Command {
-	return command("run", "listen and forward, until SIGTERM or SIGINT", "[-v] [-c FILE]",
-		"The first signal stops accepting and lets the running sessions finish, as [shutdown] in FILE\n"+
-			"says. The second one ends weir at once, with exit code 1.\n\n"+
-			"SIGHUP reads FILE again and goes over to it, if nothing is wrong with it. SIGUSR1 opens the log\n"+
-			"file anew. SIGUSR2 starts the binary anew, which takes over: this weir lets its sessions finish.",
-		serve, fileFlags(), logFlags())
+// Options is what main knows.
+type Options struct {
+	// File is the name of the configuration, and Config what it says.
+	File   string
+	Config *config.Config
+	// Version is the program's.
+	Version string
+	Log     zerolog.Logger
+	// LogFile is where Log goes; nil: elsewhere.
+	LogFile *balancer.LogFile
 }
 
 // runner is a weir that runs.
 type runner struct {
-	path   string // of the file
+	file   string // absolute
 	binary string // what upgrades start
 	log    zerolog.Logger
 	b      *balancer.Balancer
@@ -44,67 +50,52 @@ type runner struct {
 	endStop, endNow context.CancelFunc
 }
 
-func serve(c *cli.Context) error {
+// Run serves until a signal ends it, and obeys the others.
+func Run(ctx context.Context, o Options, signals *Signals) error {
+	defer background(ctx, func(ctx context.Context) { o.LogFile.ReopenOnSignal(ctx, signals.reopen, o.Log) })()
 	handed := balancer.TakeHanded()
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, append([]os.Signal{os.Interrupt, syscall.SIGTERM}, runSignals...)...)
-	defer signal.Stop(signals)
-	reopen := make(chan os.Signal, 1)
-	signal.Notify(reopen, balancer.SignalReopen) // without a log file too, or it would end weir
-	defer signal.Stop(reopen)
-	cfg, err := readConfig(c)
-	if err != nil {
-		return err
-	}
-	file, err := openLog(&cfg.Log)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	log, flush, err := newLogger(c, file)
-	if err != nil {
-		return err
-	}
-	defer flush()
-	defer background(c.Context, func(ctx context.Context) { file.ReopenOnSignal(ctx, reopen, log) })()
 	there, err := frontend.Inherit(handed.Files)
 	if err != nil {
 		return err
 	}
-	r := &runner{log: log}
-	if r.path, err = filepath.Abs(text(c, "config")); err != nil {
+	defer there.Close()
+	r := &runner{log: o.Log}
+	if r.file, err = filepath.Abs(o.File); err != nil {
 		return err
 	}
 	r.binary, _ = os.Executable() // where it is now: an upgrade puts another one there
-	if r.b, err = balancer.NewFrom(c.Context, cfg, log, there); err != nil {
+	door := admin.OptionsOf(&o.Config.Admin)
+	if err := takeDoor(&door, there); err != nil {
 		return err
 	}
-	if err := r.openDoor(cfg, there); err != nil {
-		r.b.Close()
+	if r.b, err = balancer.NewFrom(ctx, o.Config, o.Log, there); err != nil {
 		return err
 	}
-	return r.run(c.Context, signals, handed)
+	r.running = admin.NewRunning(&admin.Running{
+		Balancer: r.b, Version: o.Version, File: r.file, Started: time.Now(), Successor: r.succeed,
+	})
+	if o.Config.Admin.BindOn != (config.Address{}) {
+		door.Log, door.Metrics = o.Log, metrics.Handler(r.b, o.Version)
+		if r.door, err = admin.New(door, r.running); err != nil {
+			r.b.Close()
+			return err
+		}
+	}
+	return r.run(ctx, signals.all, handed)
 }
 
-// openDoor opens the operator's door, if the file wants one.
-func (r *runner) openDoor(cfg *config.Config, there *frontend.Inherited) (err error) {
-	r.running = admin.NewRunning(&admin.Running{
-		Balancer: r.b, Version: version(), File: r.path, Started: time.Now(), Successor: r.succeed,
-	})
-	if cfg.Admin.BindOn == (config.Address{}) {
+// takeDoor uses the door's listener that is there already.
+func takeDoor(o *admin.Options, there *frontend.Inherited) (err error) {
+	if o.Address == "" {
 		return nil
 	}
-	o := admin.OptionsOf(&cfg.Admin)
-	o.Log = r.log
-	o.Metrics = metrics.Handler(r.b, version())
 	for _, f := range there.Take(frontend.Bind{Network: o.Network, Address: o.Address}) {
 		if o.Listener, err = net.FileListener(f); err != nil {
 			return err
 		}
 		f.Close()
 	}
-	r.door, err = admin.New(o, r.running)
-	return err
+	return nil
 }
 
 func (r *runner) run(parent context.Context, signals <-chan os.Signal, handed *balancer.Handed) error {
@@ -137,6 +128,34 @@ func (r *runner) announce(ctx context.Context, handed *balancer.Handed) {
 	}
 	r.notify(daemon.SdNotifyReady + "\n" + mainPID())
 	r.watchdog(ctx)
+}
+
+// Signals are those that a weir obeys, caught from the first moment on: one that comes early is not to end it.
+type Signals struct{ all, reopen chan os.Signal }
+
+// Catch begins to catch signals, until Release.
+func Catch() *Signals {
+	s := &Signals{make(chan os.Signal, 8), make(chan os.Signal, 1)}
+	signal.Notify(s.all, append([]os.Signal{os.Interrupt, syscall.SIGTERM}, runSignals...)...)
+	signal.Notify(s.reopen, balancer.SignalReopen) // without a log file too, or it would end weir
+	return s
+}
+
+// Release lets signals do again what they do to any process.
+func (s *Signals) Release() {
+	signal.Stop(s.all)
+	signal.Stop(s.reopen)
+}
+
+// background runs work until end is called, which waits for it.
+func background(parent context.Context, work func(context.Context)) (end func()) {
+	ctx, cancel := context.WithCancel(parent)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		work(ctx)
+	}()
+	return func() { cancel(); <-done }
 }
 
 // obey does what signals say until ctx ends.
