@@ -23,6 +23,7 @@ var mayImport = map[string][]string{
 	"weir/balancer/...":          {"weir/balancer", "weir/config", "weir/frontend/...", "weir/backend/..."},
 	"weir/balancer/admin/...":    {"weir/balancer/admin", "weir/config"},
 	"weir/balancer/run":          {"weir/balancer", "weir/balancer/...", "weir/config", "weir/frontend"},
+	"weir/balancer/metrics":      {"weir/balancer", "weir/frontend/...", "weir/backend/..."},
 	"weir/config":                {},
 	"weir/frontend":              {"weir/backend/histogram", "weir/frontend/access", "weir/frontend/rate", "weir/frontend/refusal", "weir/frontend/relay", "weir/frontend/preface", "weir/backend", "weir/backend/sockopt"},
 	"weir/frontend/access":       {},
@@ -43,13 +44,17 @@ var mayImport = map[string][]string{
 
 // Libraries that belong to some rooms only.
 var onlyIn = map[string][]string{
-	"github.com/urfave/cli/v2":                 {"weir", "weir/balancer/load", "weir/balancer/admin/remote"},
-	"github.com/pelletier/go-toml/v2":          {"weir/config", "weir/balancer/load"},
-	"github.com/pelletier/go-toml/v2/unstable": {"weir/config"},
-	"github.com/rs/zerolog":                    {"weir", "weir/balancer", "weir/balancer/...", "weir/frontend", "weir/frontend/reactor"},
-	"github.com/rs/zerolog/log":                {},                      // a global logger
-	"log":                                      {"weir/balancer/admin"}, // what net/http wants, with the injected logger behind it
-	"log/slog":                                 {},
+	"github.com/urfave/cli/v2":                                  {"weir", "weir/balancer/load", "weir/balancer/admin/remote"},
+	"github.com/pelletier/go-toml/v2":                           {"weir/config", "weir/balancer/load"},
+	"github.com/pelletier/go-toml/v2/unstable":                  {"weir/config"},
+	"github.com/rs/zerolog":                                     {"weir", "weir/balancer", "weir/balancer/...", "weir/frontend", "weir/frontend/reactor"},
+	"github.com/prometheus/client_golang/prometheus":            {"weir/balancer/metrics"},
+	"github.com/prometheus/client_golang/prometheus/collectors": {"weir/balancer/metrics"},
+	"github.com/prometheus/client_golang/prometheus/promhttp":   {"weir/balancer/metrics"},
+	"github.com/prometheus/client_model/go":                     {"weir/balancer/metrics"},
+	"github.com/rs/zerolog/log":                                 {},                      // a global logger
+	"log":                                                       {"weir/balancer/admin"}, // what net/http wants, with the injected logger behind it
+	"log/slog":                                                  {},
 }
 
 // pure holds what decides without doing: no I/O, no logging, no clock of its own. A name that ends in .go

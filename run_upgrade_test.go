@@ -3,9 +3,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -64,6 +66,22 @@ func send(t *testing.T, pid int, s syscall.Signal) {
 	}
 }
 
+// status is what the operator's door tells of the process behind it; empty if it does not answer.
+func status(t *testing.T, socket string) string {
+	t.Helper()
+	c := http.Client{Timeout: patience, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext:       func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) },
+	}}
+	answer, err := c.Get("http://localhost/v1/status")
+	if err != nil {
+		return ""
+	}
+	defer answer.Body.Close()
+	text, _ := io.ReadAll(answer.Body)
+	return string(text)
+}
+
 // Ten times the binary takes over from itself under load: no connection fails, and a session of the first
 // process lives on in it.
 func TestB43Upgrade(t *testing.T) {
@@ -71,6 +89,8 @@ func TestB43Upgrade(t *testing.T) {
 		_, echo := echoServer(t, "127.0.0.1:0", "")
 		socket := filepath.Join(shortTempDir(t), "weir.sock")
 		file := configure(t, fmt.Sprintf("engine = %q\nbind_on = [\"127.0.0.1:0\", %q]\nhealth = { kind = \"none\" }", engine, "unix:"+socket), echo)
+		door := filepath.Join(filepath.Dir(socket), "admin.sock")
+		write(t, file, read(t, file)+fmt.Sprintf("[admin]\nbind_on = %q\n", "unix:"+door))
 		p := start(t, ".", "run", "-v", "-c", file)
 		address := logField(t, p.stderr.await(t, "listening for connections"), "bind_on")
 		old := dial(t, address)
@@ -86,6 +106,7 @@ func TestB43Upgrade(t *testing.T) {
 				t.Fatalf("took over: %s", line)
 			}
 			pid = next
+			eventually(t, "the door to be that of the new process", func() bool { return strings.Contains(status(t, door), fmt.Sprintf(`"pid":%d`, pid)) })
 			before := visits.Load()
 			eventually(t, "clients to be served by the new process", func() bool { return visits.Load() > before+20 })
 		}

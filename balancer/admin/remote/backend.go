@@ -13,7 +13,11 @@ import (
 // anyNumber of operands.
 const anyNumber = 1000
 
-const untilSaved = "The change lasts until 'weir reload', or for good with 'weir save'.\nBACKEND is a name, or frontend/name."
+const (
+	named      = "BACKEND is a name, or frontend/name."
+	untilSaved = "The change lasts until 'weir reload', or for good with 'weir save'.\n" + named
+	untilReady = "'weir reload' does not change that.\n" + named
+)
 
 func (k *remote) backendCommands() []*cli.Command {
 	return []*cli.Command{
@@ -28,7 +32,7 @@ func (k *remote) backendCommands() []*cli.Command {
 }
 
 func (k *remote) stateCommand(state, usage string) *cli.Command {
-	return k.command(state, usage, "BACKEND...", untilSaved, 1, anyNumber, func(c *cli.Context, operands []string) error {
+	return k.command(state, usage, "BACKEND...", untilReady, 1, anyNumber, func(c *cli.Context, operands []string) error {
 		return k.each(c, operands, func(client *admin.Client, p place) (admin.Backend, error) {
 			return client.SetBackend(c.Context, p.frontend, p.backend, admin.BackendChange{State: &state})
 		})
