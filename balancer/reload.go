@@ -43,7 +43,6 @@ func (b *Balancer) Reload(ctx context.Context, cfg *config.Config) (_ Plan, err 
 	if err := b.follow(cfg, next); err != nil {
 		return Plan{}, err
 	}
-	b.log.Warn().Int("changes", len(plan.Changes)).Msg("configuration reloaded")
 	return plan, nil
 }
 

@@ -27,6 +27,8 @@ type Running struct {
 	Started time.Time
 	// Successor starts a process that takes over, and stops this one.
 	Successor func(ctx context.Context) (pid int, err error)
+	// Reloaded is called when the file was applied anew. nil: nobody wants to know.
+	Reloaded func() error
 
 	feed Feed
 
@@ -288,6 +290,11 @@ func (r *Running) Reload(ctx context.Context, who Who) (Plan, error) {
 	}
 	now := time.Now()
 	r.file, r.reloaded = cfg, &now
+	if r.Reloaded != nil {
+		if err := r.Reloaded(); err != nil {
+			return Plan{}, Conflict("the configuration holds, but for this: %v", err)
+		}
+	}
 	r.feed.Publish(Event{At: now, Kind: "reload", Who: who.String(), Count: len(plan.Changes), Message: fmt.Sprintf("configuration reloaded: %d changes", len(plan.Changes))})
 	return r.plan(r.File, &plan), nil
 }

@@ -131,8 +131,10 @@ func (r *Running) pool(v *balancer.View) Pool {
 		p.Queue.Waits = append(p.Queue.Waits, b)
 	}
 	for _, c := range q.Classes {
-		p.Classes = append(p.Classes, Class{Name: c.Name, Weight: c.Weight, Active: c.Active, Queued: c.Queued})
 		p.Active += c.Active
+		if len(v.Config.Classes) > 0 { // or there is but one, of everybody
+			p.Classes = append(p.Classes, Class{Name: c.Name, Weight: c.Weight, Active: c.Active, Queued: c.Queued})
+		}
 	}
 	for _, s := range v.Pool.Snapshot() {
 		if s.State == backend.Up {

@@ -80,6 +80,7 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 			r.b.Close()
 			return err
 		}
+		r.running.Reloaded = r.door.Refresh
 	}
 	return r.run(ctx, signals.all, handed)
 }
@@ -193,6 +194,7 @@ func (r *runner) reload(ctx context.Context) {
 	defer r.notify(daemon.SdNotifyReady)
 	plan, err := r.running.Reload(ctx, admin.Who{Name: "SIGHUP", UID: -1, PID: -1})
 	if err == nil {
+		r.log.Warn().Int("changes", len(plan.Changes)).Msg("configuration reloaded")
 		for _, c := range plan.Changes {
 			r.log.Info().Interface("change", c).Msg("changed")
 		}
