@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -85,9 +86,13 @@ func TestReadmeBlocksAreKnown(t *testing.T) {
 			"demo", "suite", "build", "benchmark", "check of config/testdata/bad/eight.toml",
 			"tour socat, waits for 8080 9090 7070", "tour socat", "end of tour socat",
 			"tour echo, waits for 8080 9090 7070", "tour echo", "end of tour echo", "load",
+			"operate", "plan", "curl",
 		},
-		"toml": {"core of examples/two-echo.toml", "every key with its default", "phases", "fragile", "classes"},
-		"text": {"output of tour socat", "output of tour echo", "output of check, in part"},
+		"toml": {"core of examples/two-echo.toml", "every key with its default", "phases", "fragile", "classes", "door"},
+		"text": {
+			"output of tour socat", "output of tour echo", "output of check, in part",
+			"output of operate, in part", "output of plan",
+		},
 	}
 	for _, b := range blocks(t) {
 		if !slices.Contains(known[b.language], b.test) {
@@ -438,11 +443,17 @@ func TestReadmeLogFields(t *testing.T) {
 	w.wantExit(t, 0)
 }
 
-// Every file that README.md and CHANGELOG.md point to is there.
+// Every file and every heading of one word that README.md and CHANGELOG.md point to is there.
 func TestReadmeLinks(t *testing.T) {
 	for _, file := range []string{"README.md", "CHANGELOG.md"} {
 		for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(read(t, file), -1) {
 			if strings.HasPrefix(link[1], "https://") {
+				continue
+			}
+			if heading, ok := strings.CutPrefix(link[1], "#"); ok {
+				if !regexp.MustCompile(`(?im)^##+ ` + heading + `$`).MatchString(read(t, file)) {
+					t.Errorf("%s: no heading %s", file, heading)
+				}
 				continue
 			}
 			if _, err := os.Stat(link[1]); err != nil {
@@ -459,5 +470,92 @@ func TestReadmeExitCodes(t *testing.T) {
 		if !strings.Contains(text, fmt.Sprintf("\n| %d | %s", code, words)) {
 			t.Errorf("README.md does not say that %d is %s", code, words)
 		}
+	}
+}
+
+// operated starts the weir of README.md with other addresses, and returns a shell beside it that runs a block.
+func operated(t *testing.T) (run func(text string) (out string, code int)) {
+	t.Helper()
+	_, left := echoServer(t, "127.0.0.1:0", "")
+	_, right := echoServer(t, "127.0.0.1:0", "")
+	socket := filepath.Join(shortTempDir(t), "admin.sock")
+	here := strings.NewReplacer("127.0.0.1:7070", "127.0.0.1:0", "127.0.0.1:8080", left, "127.0.0.1:9090", right,
+		"/run/weir/admin.sock", socket)
+	door := here.Replace(named(t, "door")[0].text)
+	dir := stage(t)
+	write(t, filepath.Join(dir, "weir.toml"), door)
+	changed := strings.NewReplacer("[frontend]\n", "[frontend]\nidle_timeout = \"1h\"\n", "name = \"left\"\n", "name = \"left\"\nweight = 2\n")
+	write(t, filepath.Join(dir, "new.toml"), changed.Replace(door))
+	p := start(t, dir, "run", "-v", "-c", "weir.toml")
+	p.stderr.await(t, "listening for connections")
+	eventually(t, "the door to open", func() bool { return status(t, socket) != "" })
+	t.Cleanup(func() {
+		p.signal(syscall.SIGTERM)
+		p.wantExit(t, 0)
+	})
+	return func(text string) (string, int) {
+		cmd := exec.Command("bash", "-e", "-c", here.Replace(text))
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "WEIR_ADMIN=unix:"+socket)
+		out, _ := cmd.CombinedOutput()
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+}
+
+func TestReadmeOperate(t *testing.T) {
+	run := operated(t)
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, code := run(named(t, "operate")[0].text)
+	want := strings.ReplaceAll(named(t, "output of operate, in part")[0].text, "by root", "by "+me.Username)
+	if code != 0 || !strings.HasPrefix(out, want) || !strings.Contains(out, "2 of 2 backends usable") {
+		t.Errorf("exit code %d, and got\n%swant\n%s", code, out, want)
+	}
+	out, code = run(named(t, "plan")[0].text)
+	if want := named(t, "output of plan")[0].text; code != 3 || out != want {
+		t.Errorf("exit code %d, and got\n%swant\n%s", code, out, want)
+	}
+}
+
+func TestReadmeCurl(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		skipAloud(t, "curl is not installed")
+	}
+	out, code := operated(t)(named(t, "curl")[0].text)
+	if code != 0 || !strings.HasPrefix(out, "ok\n") || !strings.Contains(out, `"weight":3`) {
+		t.Errorf("exit code %d, and got\n%s", code, out)
+	}
+}
+
+// Each command for a weir that runs is in the table, and there are no others.
+func TestReadmeCommandsOfOperators(t *testing.T) {
+	documented := map[string]bool{}
+	for _, row := range table(t, "commands of operators") {
+		documented[strings.Fields(strings.Trim(row[0], "`"))[1]] = true
+	}
+	is := map[string]bool{}
+	for _, c := range newApp().Commands {
+		if c.Category != "" {
+			is[c.Name] = true
+		}
+	}
+	if !reflect.DeepEqual(documented, is) {
+		t.Errorf("got the commands %v\nwant %v", documented, is)
+	}
+}
+
+// Each metric of weir's own is in the table, in the order of the code.
+func TestReadmeMetrics(t *testing.T) {
+	var documented, is []string
+	for _, row := range table(t, "metrics") {
+		documented = append(documented, strings.Trim(row[0], "`"))
+	}
+	for _, name := range regexp.MustCompile(`desc\("(\w+)"`).FindAllStringSubmatch(read(t, "balancer/metrics/names.go"), -1) {
+		is = append(is, "weir_"+name[1])
+	}
+	if is = append(is, "weir_build_info"); !slices.Equal(documented, is) {
+		t.Errorf("got  %q\nwant %q", documented, is)
 	}
 }

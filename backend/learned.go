@@ -65,24 +65,30 @@ func (p *Pool) settleLearned(now time.Duration) {
 // byte. Only a pool that [Pool.Learns] wants to know.
 func (l *Lease) FirstByte(took time.Duration) {
 	p, b := l.pool, l.backend
-	if p == nil || b.learned == nil {
+	if p == nil || !l.watched {
 		return
 	}
 	now := p.Since()
 	p.mu.Lock()
 	defer p.unlock()
+	if b.learned == nil {
+		return
+	}
 	p.observe(b, learn.Sample{Kind: learn.FirstByte, Latency: took, Active: int(l.active), Now: now})
 }
 
 // Unanswered reports that the backend ended the session without having sent a byte.
 func (l *Lease) Unanswered() {
 	p, b := l.pool, l.backend
-	if p == nil || b.learned == nil {
+	if p == nil || !l.watched {
 		return
 	}
 	now := p.Since()
 	p.mu.Lock()
 	defer p.unlock()
+	if b.learned == nil {
+		return
+	}
 	p.observe(b, learn.Sample{Kind: learn.FirstByte, Active: int(l.active), Now: now, Failed: true})
 }
 

@@ -17,6 +17,7 @@ type Lease struct {
 	backend *Backend
 	flow    *flow
 	active  int32 // sessions of the backend when it was given, this one included
+	watched bool  // somebody wants to know how it goes; what the lock need not be taken for otherwise
 }
 
 // Backend returns the backend of the lease, or nil once it is released.
@@ -46,7 +47,7 @@ func (p *Pool) release(l *Lease) {
 // Connected reports how long the connection took to open.
 func (l *Lease) Connected(took time.Duration) {
 	p, b := l.pool, l.backend
-	if b.tier.observer == nil && b.learned == nil {
+	if !l.watched {
 		return
 	}
 	now := p.Since()

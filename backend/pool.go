@@ -173,7 +173,7 @@ func (p *Pool) grant(b *Backend, r *Request, now time.Duration) Lease {
 	b.active++
 	b.totals.Sessions++
 	b.tier.tell(b, now, p.opts.SlowStart)
-	return Lease{pool: p, backend: b, flow: f, active: int32(b.active)}
+	return Lease{pool: p, backend: b, flow: f, active: int32(b.active), watched: b.tier.observer != nil || b.learned != nil}
 }
 
 // giveBack is the opposite of grant, but for telling the strategy.

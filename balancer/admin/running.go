@@ -282,6 +282,7 @@ func (r *Running) Reload(ctx context.Context, who Who) (Plan, error) {
 	defer r.mu.Unlock()
 	cfg, err := config.Load(r.File)
 	if err != nil {
+		r.Balancer.NotReloaded(err)
 		return Plan{}, err
 	}
 	plan, err := r.Balancer.Reload(ctx, cfg)

@@ -81,3 +81,21 @@ func BenchmarkSnapshot(b *testing.B) {
 		p.Snapshot()
 	}
 }
+
+// BenchmarkSample is for what a scrape asks the kernel, of 1,000 sessions.
+func BenchmarkSample(b *testing.B) {
+	for _, engine := range []string{"copy", "reactor"} {
+		b.Run(engine, func(b *testing.B) {
+			w := start(b, frontendFile(engine, "", backendTable("live", echo(b))))
+			for range 1000 {
+				say(b, w.Addrs("f")[0], "hello")
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if n := metrics.Sample(w); n != 200 {
+					b.Fatalf("%d sessions", n)
+				}
+			}
+		})
+	}
+}

@@ -97,7 +97,7 @@ func nobody(t testing.TB) string {
 }
 
 // say opens a connection, and has its first bytes sent back.
-func say(t *testing.T, addr net.Addr, text string) net.Conn {
+func say(t testing.TB, addr net.Addr, text string) net.Conn {
 	t.Helper()
 	c := dial(t, addr)
 	if _, err := io.WriteString(c, text); err != nil {
@@ -111,7 +111,7 @@ func say(t *testing.T, addr net.Addr, text string) net.Conn {
 	return c
 }
 
-func dial(t *testing.T, addr net.Addr) net.Conn {
+func dial(t testing.TB, addr net.Addr) net.Conn {
 	t.Helper()
 	c, err := net.DialTimeout("tcp", addr.String(), patience)
 	if err != nil {

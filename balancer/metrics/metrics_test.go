@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"weir/balancer"
@@ -130,7 +131,6 @@ func TestReloads(t *testing.T) {
 	eventually(t, "a probe", func() bool { n, _ := gather(t, b).value(passed); return n > 0 })
 	began := gather(t, b)
 	next := parse(t, strings.Replace(file(2), `"20ms"`, `"1h"`, 1)) // with other probers
-	next.Frontends[0].BindOn = parse(t, file(1)).Frontends[0].BindOn
 	if _, err := b.Reload(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
@@ -158,6 +158,55 @@ func TestReloads(t *testing.T) {
 	})
 }
 
+// Whoever scrapes while backends come and go sees a whole, each time.
+func TestScrapeWhileReloading(t *testing.T) {
+	everyEngine(t, func(t *testing.T, engine string) {
+		live := echo(t)
+		file := func(backends ...string) string {
+			text := ""
+			for _, name := range backends {
+				text += backendTable(name, live)
+			}
+			return frontendFile(engine, "", text+quickProbes)
+		}
+		b := start(t, file("one"))
+		r := metrics.Registry(b, "1.2.3")
+		done := make(chan error, 1)
+		go func() {
+			for i := range 21 {
+				names := [][]string{{"one", "two"}, {"three"}, {"one"}}[i%3]
+				if _, err := b.Reload(t.Context(), parse(t, file(names...))); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+		for reloading := true; reloading; {
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Fatal(err)
+				}
+				reloading = false
+			default:
+			}
+			backends := map[string]bool{}
+			for _, m := range collect(t, r)["weir_backend_weight"].Metric {
+				backends[m.Label[0].GetValue()] = true
+			}
+			if n := len(backends); n < 1 || n > 2 || backends["three"] && n > 1 {
+				t.Fatalf("backends: %v", backends)
+			}
+		}
+		s := gather(t, b)
+		s.want(t, map[string]float64{"weir_config_reloads_total,result=success": 21})
+		if s.find("weir_backend_weight", "backend=three", "frontend=f") != nil {
+			t.Error("a backend that is gone has metrics")
+		}
+	})
+}
+
 func atLeast(s scrape, series string, least float64) bool {
 	x, ok := s.value(series)
 	return ok && x >= least
@@ -170,6 +219,15 @@ func TestLint(t *testing.T) {
 	}
 	for _, p := range problems {
 		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// What the collector sends is what it has described: a registry looks at that only when it is pedantic.
+func TestAsDescribed(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(metrics.Collector(busy(t, "auto")))
+	if got := len(collect(t, r)); got != 23 {
+		t.Errorf("got %d metrics, this test knows 23", got)
 	}
 }
 
