@@ -185,9 +185,22 @@ func (b *binding) inherit(rules *frontend.Rules) {
 func newPort(s *Server, c *core) *port {
 	p := &port{Server: s, core: c, targets: make(map[*backend.Backend][]byte)}
 	for _, q := range p.queues() {
-		*q = c.NewQueue()
+		*q = c.SpareQueue()
 	}
+	c.Post(p.addQueues) // the loop may be running already
 	return p
+}
+
+func (p *port) addQueues() {
+	for _, q := range p.queues() {
+		p.AddQueue(*q)
+	}
+}
+
+func (p *port) dropQueues() {
+	for _, q := range p.queues() {
+		p.DropQueue(*q)
+	}
 }
 
 func (p *port) queues() []**loop.Queue {
@@ -285,11 +298,9 @@ func (s *Server) Drain(ctx context.Context) {
 		s.reactor.each(context.Background(), func(i int, _ *core) { s.ports[i].cutAll(nil, frontend.Shutdown) })
 		<-idle
 	}
-	s.reactor.each(context.Background(), func(i int, c *core) {
+	s.reactor.each(context.Background(), func(i int, _ *core) {
 		s.ports[i].closeResting()
-		for _, q := range s.ports[i].queues() {
-			c.DropQueue(*q)
-		}
+		s.ports[i].dropQueues()
 	})
 }
 
@@ -309,9 +320,7 @@ func (s *Server) Close() {
 		b.close()
 	}
 	for _, p := range s.ports {
-		for _, q := range p.queues() {
-			p.DropQueue(*q)
-		}
+		p.Post(p.dropQueues)
 	}
 }
 

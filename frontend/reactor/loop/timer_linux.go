@@ -26,10 +26,16 @@ type Queue struct {
 
 // NewQueue returns a queue for timers armed with one duration, or nearly so.
 func (l *Loop) NewQueue() *Queue {
-	q := &Queue{loop: l}
-	l.timers = append(l.timers, q)
+	q := l.SpareQueue()
+	l.AddQueue(q)
 	return q
 }
+
+// SpareQueue is NewQueue for any goroutine: nothing fires before AddQueue.
+func (l *Loop) SpareQueue() *Queue { return &Queue{loop: l} }
+
+// AddQueue has the loop look after a queue.
+func (l *Loop) AddQueue(q *Queue) { l.timers = append(l.timers, q) }
 
 // DropQueue takes an empty queue out of the loop.
 func (l *Loop) DropQueue(q *Queue) {
