@@ -107,6 +107,11 @@ func TestB43Upgrade(t *testing.T) {
 			}
 			pid = next
 			eventually(t, "the door to be that of the new process", func() bool { return strings.Contains(status(t, door), fmt.Sprintf(`"pid":%d`, pid)) })
+			for range 10 {
+				if got := status(t, door); !strings.Contains(got, fmt.Sprintf(`"pid":%d`, pid)) {
+					t.Fatalf("the door answers %.80s after process %d has taken it over", got, pid)
+				}
+			}
 			before := visits.Load()
 			eventually(t, "clients to be served by the new process", func() bool { return visits.Load() > before+20 })
 		}

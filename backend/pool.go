@@ -121,12 +121,19 @@ func (p *Pool) newBackend(o *Options) *Backend {
 		weight:   o.Weight,
 		disabled: o.Disabled,
 		up:       o.Up,
-		reason:   "initial state",
+		reason:   initialReason(o.Up),
 		since:    time.Now(),
 		failures: health.NewPassive(p.opts.Passive.Failures, p.opts.Passive.Window),
 	}
 	p.limit(b, o)
 	return b
+}
+
+func initialReason(up bool) string {
+	if up {
+		return "initial state"
+	}
+	return "not probed yet"
 }
 
 // Since returns the pool's clock: what Request.Now wants.

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"weir/balancer"
 )
 
 // BackendChange is what to change about a backend; what is absent stays.
@@ -99,6 +101,11 @@ type Change struct {
 	SessionsEnded int `json:"sessions_ended"`
 	// Note says what is worth knowing beside: "takes effect with the next session". May be empty.
 	Note string `json:"note"`
+}
+
+// String gives a line: "~ frontend web: backend db1: weight: 1 -> 3".
+func (c Change) String() string {
+	return balancer.Change{Frontend: c.Frontend, Backend: c.Backend, Key: c.Key, From: c.From, To: c.To, Ends: c.SessionsEnded, Note: c.Note}.String()
 }
 
 // Upgraded is the process that has taken over.

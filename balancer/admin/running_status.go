@@ -46,9 +46,9 @@ func (r *Running) differs() []Difference {
 		d := Difference{Frontend: c.Frontend, Backend: c.Backend, What: c.Key, File: c.From, Now: c.To}
 		switch {
 		case c.From == "":
-			d.What = "added"
+			d.What, d.Now = "added", ""
 		case c.To == "":
-			d.What = "removed"
+			d.What, d.File = "removed", ""
 		}
 		e := r.changed[place(c.Frontend, c.Backend, d.What)]
 		if d.What == "max_connections" {
@@ -159,9 +159,6 @@ func (r *Running) status(v *balancer.View, s *backend.Status) Backend {
 			b.LearnedFloor = c.Min
 		}
 	}
-	if c := configured(r.filed(v.Name), name); c != nil { // what was changed by hand is not what it says
-		b.ConfiguredLimit, b.ConfiguredWeight = c.MaxConnections, c.Weight
-	}
 	_, b.Added = r.changed[place(v.Name, name, "added")]
 	for f, n := range s.Totals.Failed {
 		if n > 0 {
@@ -171,24 +168,11 @@ func (r *Running) status(v *balancer.View, s *backend.Status) Backend {
 	return b
 }
 
-// configured returns what a frontend says of a backend; nil: nothing.
+// configured returns what the configuration that holds says of a backend; nil: nothing.
 func configured(f *config.Frontend, name string) *config.Backend {
-	if f == nil {
-		return nil
-	}
 	for i := range f.Backends {
 		if f.Backends[i].Name == name {
 			return &f.Backends[i]
-		}
-	}
-	return nil
-}
-
-// filed returns a frontend as the file has it; nil: it does not.
-func (r *Running) filed(name string) *config.Frontend {
-	for i := range r.file.Frontends {
-		if r.file.Frontends[i].Name == name {
-			return &r.file.Frontends[i]
 		}
 	}
 	return nil

@@ -43,7 +43,8 @@ type runner struct {
 	log    zerolog.Logger
 	b      *balancer.Balancer
 
-	door    *admin.Door // nil: none
+	door    *admin.Door        // nil: none
+	leave   context.CancelFunc // ends the door's serving
 	running *admin.Running
 
 	stop, now       context.Context
@@ -105,9 +106,11 @@ func (r *runner) run(parent context.Context, signals <-chan os.Signal, handed *b
 	defer r.endNow()
 	defer background(r.now, func(ctx context.Context) { r.obey(ctx, signals) })()
 	defer background(r.now, func(ctx context.Context) { r.announce(ctx, handed) })()
-	defer background(r.now, r.running.Watch)()
 	if r.door != nil {
-		defer background(r.now, func(ctx context.Context) { r.openUp(ctx) })()
+		var open context.Context
+		open, r.leave = context.WithCancel(r.now)
+		defer background(open, r.running.Watch)()
+		defer background(open, r.openUp)()
 	}
 	err := r.b.Run(r.stop, r.now)
 	if err == nil && r.now.Err() != nil {
@@ -194,10 +197,7 @@ func (r *runner) reload(ctx context.Context) {
 	defer r.notify(daemon.SdNotifyReady)
 	plan, err := r.running.Reload(ctx, admin.Who{Name: "SIGHUP", UID: -1, PID: -1})
 	if err == nil {
-		r.log.Warn().Int("changes", len(plan.Changes)).Msg("configuration reloaded")
-		for _, c := range plan.Changes {
-			r.log.Info().Interface("change", c).Msg("changed")
-		}
+		r.log.Warn().Int("changes", len(plan.Changes)).Strs("what", told(plan.Changes)).Msg("configuration reloaded")
 		return
 	}
 	var mistakes config.Mistakes
@@ -208,6 +208,16 @@ func (r *runner) reload(ctx context.Context) {
 	for _, m := range mistakes {
 		r.log.Error().Str("mistake", m.String()).Msg("cannot reload: nothing has changed")
 	}
+}
+
+// mostTold is how many changes a line of the log tells of.
+const mostTold = 20
+
+func told(changes []admin.Change) (list []string) {
+	for _, c := range changes[:min(len(changes), mostTold)] {
+		list = append(list, c.String())
+	}
+	return list
 }
 
 // upgrade hands over to the binary that is there now.
@@ -237,8 +247,9 @@ func (r *runner) succeed(ctx context.Context) (pid int, err error) {
 	if pid, err = r.b.Upgrade(ctx, s); err != nil {
 		return 0, err
 	}
-	if r.door != nil {
+	if r.door != nil { // whoever knocks from now on is the new one's guest
 		r.door.KeepSocket(true)
+		r.leave()
 	}
 	r.endStop()
 	return pid, nil

@@ -30,7 +30,7 @@ frontend pg on 127.0.0.1:5432 (reactor)
   db1      up     3 h         3  40 auto       3      1100       0  10.0.0.5:5432  the probes say so
   db2      down   4 min       0        -       1       104       7  10.0.0.6:5432  backup; connection refused, 3 of 3
 
-differs from the file ('weir save' keeps it; 'weir reload' undoes all but drain and maint):
+differs from the file ('weir save' keeps it and 'weir reload' undoes it, but for drain and maint):
   pg/db1: weight is 3, the file has 1 (by root (uid 0, pid 99), 1 min ago)
 `
 

@@ -135,7 +135,9 @@ func (k *remote) upgradeCommand() *cli.Command {
 
 func (k *remote) saveCommand() *cli.Command {
 	return k.command("save", "have weir write into its file what differs from it", "[--json]",
-		"Keeps what was changed with drain, weight, limit, add and the like.",
+		"Writes what was changed with weight, limit, add and remove into the file. The file as it was is kept\n"+
+			"beside it, with .old at the end: comments are only there. What drain and maint said goes on, but is\n"+
+			"not in the file.",
 		0, 0, func(c *cli.Context, _ []string) error {
 			client, err := k.client(c)
 			if err != nil {

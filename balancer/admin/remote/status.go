@@ -190,7 +190,7 @@ func (k *remote) showDifferences(c *cli.Context, list []admin.Difference) {
 	if len(list) == 0 {
 		return
 	}
-	k.printf(c, "\ndiffers from the file ('weir save' keeps it; 'weir reload' undoes all but drain and maint):")
+	k.printf(c, "\ndiffers from the file ('weir save' keeps it and 'weir reload' undoes it, but for drain and maint):")
 	for _, d := range list {
 		k.printf(c, "  %s (by %s, %s ago)", differs(&d), d.Who, k.since(d.At))
 	}
