@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -173,5 +174,30 @@ func TestB41Reload(t *testing.T) {
 		}
 		p.signal(os.Interrupt)
 		p.wantExit(t, 0)
+	})
+}
+
+// When every descriptor for sessions is in use the operator's door still answers.
+func TestB46DoorAnswers(t *testing.T) {
+	engines(t, func(t *testing.T, engine string) {
+		_, echo := echoServer(t, "127.0.0.1:0", "")
+		file := configure(t, fmt.Sprintf("engine = %q\nbind_on = \"127.0.0.1:0\"\nhealth = { kind = \"none\" }", engine), echo)
+		door := filepath.Join(shortTempDir(t), "admin.sock")
+		write(t, file, read(t, file)+fmt.Sprintf("[admin]\nbind_on = %q\n", "unix:"+door))
+		p := startCommand(t, exec.Command("sh", "-c", "ulimit -n 128 && exec \"$0\" run -v -c \"$1\"", binary, file))
+		address := logField(t, p.stderr.await(t, "listening for connections"), "bind_on")
+		for range 100 {
+			dial(t, address)
+		}
+		p.stderr.await(t, "no session is free")
+		for range 10 {
+			if got := status(t, door); !strings.Contains(got, `"state":"serving"`) {
+				t.Fatalf("the door answers %.80q", got)
+			}
+		}
+		p.signal(os.Interrupt)
+		p.stderr.await(t, "\"stopping\"")
+		p.signal(os.Interrupt)
+		p.wantExit(t, 1)
 	})
 }

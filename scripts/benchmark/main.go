@@ -119,6 +119,11 @@ func measureAll(ctx context.Context, o options, s *stage, r *report) error {
 			return err
 		}
 	}
+	if o.rows.MatchString(operationsRow) {
+		if err := measureVariants(ctx, o, s, r, operationsRow, s.operations()); err != nil {
+			return err
+		}
+	}
 	if o.rows.MatchString(poolRow) {
 		return measurePools(ctx, o, s, r)
 	}

@@ -5,9 +5,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 const admissionRow = "admission: CPU µs/connection (weir reactor)"
@@ -18,6 +22,7 @@ type variant struct {
 	frontend string // keys of [[frontend]]
 	backend  string // of each backend
 	tables   string
+	door     string // path of the operator's socket; empty: there is none
 }
 
 // prefixes is a list of that many networks, none of which is ours.
@@ -89,6 +94,9 @@ func measureVariants(ctx context.Context, o options, s *stage, r *report, name s
 		return err
 	}
 	defer endAll(started)
+	looking, stop := context.WithCancel(ctx)
+	defer stop()
+	go scrape(looking, all)
 	connect := ownRows()[0]
 	t := newTable(name, connect.figures)
 	for range o.rounds {
@@ -131,4 +139,48 @@ func (r *report) addVariants(t *table, all []*proxy) {
 		fmt.Println()
 	}
 	r.close(t)
+}
+
+const operationsRow = "seen from outside: CPU µs/connection (weir reactor)"
+
+// operations are the same weir with nobody looking, with metrics that are fetched every second, and with a
+// line in a log file for each session as well.
+func (s *stage) operations() []variant {
+	door := filepath.Join(s.scratch, "door.sock")
+	metrics := variant{name: "metrics", door: door, tables: fmt.Sprintf("[admin]\nbind_on = %q\n", "unix:"+door)}
+	logs := variant{name: "metrics and log", door: door + "2"}
+	logs.tables = fmt.Sprintf("[admin]\nbind_on = %q\n[log]\nfile = %q\n", "unix:"+logs.door, filepath.Join(s.scratch, "sessions.log"))
+	return []variant{{name: "neither"}, metrics, logs}
+}
+
+// scrape fetches the metrics of those that have a door every second, as Prometheus would more rarely.
+func scrape(ctx context.Context, all []variant) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		for _, v := range all {
+			if v.door != "" {
+				fetch(ctx, v.door)
+			}
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func fetch(ctx context.Context, door string) {
+	c := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", door)
+		},
+	}}
+	r, _ := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/metrics", nil)
+	if answer, err := c.Do(r); err == nil {
+		io.Copy(io.Discard, answer.Body)
+		answer.Body.Close()
+	}
 }
