@@ -5,9 +5,11 @@ package balancer_test
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -128,4 +130,28 @@ func TestB49PanicInAnyPhase(t *testing.T) {
 			})
 		}
 	})
+}
+
+// handed hands on each line as it is written.
+type handed chan string
+
+func (h handed) Write(p []byte) (int, error) { h <- string(p); return len(p), nil }
+
+// A line is written at once, also when none follows it.
+func TestLogWriterWritesTheLastLine(t *testing.T) {
+	out := make(handed)
+	w := balancer.NewLogWriter(out)
+	for i := range 20000 {
+		line := strconv.Itoa(i)
+		w.Write([]byte(line))
+		select {
+		case got := <-out:
+			if got != line {
+				t.Fatalf("got %q, want %q", got, line)
+			}
+		case <-time.After(patience):
+			t.Fatalf("line %d waits for another to be written", i)
+		}
+	}
+	w.Flush()
 }
