@@ -63,33 +63,22 @@ func (p *Pool) settleLearned(now time.Duration) {
 
 // FirstByte reports how long the backend took to answer: from when it had something to answer to the first
 // byte. Only a pool that [Pool.Learns] wants to know.
-func (l *Lease) FirstByte(took time.Duration) {
-	p, b := l.pool, l.backend
-	if p == nil || !l.watched {
-		return
-	}
-	now := p.Since()
-	p.mu.Lock()
-	defer p.unlock()
-	if b.learned == nil {
-		return
-	}
-	p.observe(b, learn.Sample{Kind: learn.FirstByte, Latency: took, Active: int(l.active), Now: now})
-}
+func (l *Lease) FirstByte(took time.Duration) { l.answered(learn.Sample{Latency: took}) }
 
 // Unanswered reports that the backend ended the session without having sent a byte.
-func (l *Lease) Unanswered() {
+func (l *Lease) Unanswered() { l.answered(learn.Sample{Failed: true}) }
+
+func (l *Lease) answered(s learn.Sample) {
 	p, b := l.pool, l.backend
 	if p == nil || !l.watched {
 		return
 	}
-	now := p.Since()
+	s.Kind, s.Active, s.Now = learn.FirstByte, int(l.active), p.Since()
 	p.mu.Lock()
 	defer p.unlock()
-	if b.learned == nil {
-		return
+	if b.learned != nil {
+		p.observe(b, s)
 	}
-	p.observe(b, learn.Sample{Kind: learn.FirstByte, Active: int(l.active), Now: now, Failed: true})
 }
 
 // Learns says whether the pool finds out the limit of any backend, for which it wants to hear of first bytes.
