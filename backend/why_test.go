@@ -70,13 +70,13 @@ func TestWhyNothing(t *testing.T) {
 		err            error
 		reason, others string
 	}{
-		{"all down", PoolOptions{}, "a down", 0, 0, ErrNoBackend, "no backend is usable", "a down: initial state"},
+		{"all down", PoolOptions{}, "a down", 0, 0, ErrNoBackend, "no backend is usable", "a down: not probed yet"},
 		{"all full", PoolOptions{}, "a max=1", 1, 0, ErrFull, "every usable backend is at its limit", "a full: 1 of 1"},
 		{"pool full", PoolOptions{MaxConnections: 1}, "a", 1, 0, ErrFull, "the pool is at its limit, 1 of 1",
 			"a limit: the pool is at its limit, 1 of 1"},
 		{"held", PoolOptions{Queue: QueueOptions{Size: 9, Hold: true}}, "a down", 0, 2, ErrQueued,
-			"no backend is usable; it would wait, with 2 of its class and 2 in all before it", "a down: initial state"},
-		{"not held", PoolOptions{Queue: QueueOptions{Size: 9}}, "a down", 0, 0, ErrNoBackend, "no backend is usable", "a down: initial state"},
+			"no backend is usable; it would wait, with 2 of its class and 2 in all before it", "a down: not probed yet"},
+		{"not held", PoolOptions{Queue: QueueOptions{Size: 9}}, "a down", 0, 0, ErrNoBackend, "no backend is usable", "a down: not probed yet"},
 		{"queue full", PoolOptions{Queue: QueueOptions{Size: 2}}, "a max=1", 1, 2, ErrQueueFull,
 			"every usable backend is at its limit, and the queue is full: 2 of 2", "a full: 1 of 1"},
 		{"class full", PoolOptions{Queue: QueueOptions{Size: 2, Classes: classes}}, "a", 1, 0, ErrQueued,
