@@ -249,12 +249,14 @@ func readConfig(c *cli.Context) (*config.Config, error) {
 }
 
 func runCommand() *cli.Command {
-	return command("run", "listen and forward, until SIGTERM or SIGINT", "[-v] [-c FILE]",
+	return command("run", "listen and forward, until SIGTERM or SIGINT", "[-v] [-c FILE] [--watch]",
 		"The first signal stops accepting and lets the running sessions finish, as [shutdown] in FILE\n"+
 			"says. The second one ends weir at once, with exit code 1.\n\n"+
 			"SIGHUP reads FILE again and goes over to it, if nothing is wrong with it. SIGUSR1 opens the log\n"+
 			"file anew. SIGUSR2 starts the binary anew, which takes over: this weir lets its sessions finish.",
-		serve, fileFlags(), logFlags())
+		serve, fileFlags(), logFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "watch", Usage: "reload when FILE changes, as SIGHUP does"},
+		})
 }
 
 func serve(c *cli.Context) error {
@@ -275,7 +277,7 @@ func serve(c *cli.Context) error {
 	}
 	defer flush()
 	return run.Run(c.Context, run.Options{
-		File: text(c, "config"), Config: cfg, Version: version(), Log: log, LogFile: file,
+		File: text(c, "config"), Config: cfg, Version: version(), Log: log, LogFile: file, Watch: c.Bool("watch"),
 	}, signals)
 }
 

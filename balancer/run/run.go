@@ -34,6 +34,8 @@ type Options struct {
 	Log     zerolog.Logger
 	// LogFile is where Log goes; nil: elsewhere.
 	LogFile *balancer.LogFile
+	// Watch has weir reload by itself when the file changes.
+	Watch bool
 }
 
 // runner is a weir that runs.
@@ -43,6 +45,7 @@ type runner struct {
 	log    zerolog.Logger
 	b      *balancer.Balancer
 
+	watches bool
 	door    *admin.Door        // nil: none
 	leave   context.CancelFunc // ends the door's serving
 	running *admin.Running
@@ -60,7 +63,7 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 		return err
 	}
 	defer there.Close()
-	r := &runner{log: o.Log}
+	r := &runner{log: o.Log, watches: o.Watch}
 	if r.file, err = filepath.Abs(o.File); err != nil {
 		return err
 	}
@@ -106,6 +109,9 @@ func (r *runner) run(parent context.Context, signals <-chan os.Signal, handed *b
 	defer r.endNow()
 	defer background(r.now, func(ctx context.Context) { r.obey(ctx, signals) })()
 	defer background(r.now, func(ctx context.Context) { r.announce(ctx, handed) })()
+	if r.watches {
+		defer background(r.stop, r.watch)()
+	}
 	if r.door != nil {
 		var open context.Context
 		open, r.leave = context.WithCancel(r.now)
