@@ -390,3 +390,20 @@ func (c *child) waitInVain(answered <-chan error) {
 	}
 	c.wantQuiet(before, began)
 }
+
+// Each step of stopping is told, with how many sessions there are.
+func TestB42EachStepIsTold(t *testing.T) {
+	everyEngine(t, func(t *testing.T, engine string) {
+		s := newServer(t)
+		w := startWeir(t, engine, "", to(s.addr())+noProbes+"[shutdown]\ndrain = \"100ms\"\n")
+		client := w.dial()
+		s.accept()
+		w.stop()
+		expectReset(t, client)
+		for _, message := range []string{"draining", "the drain time is up: cutting what is left"} {
+			if line := w.log.next(t, message); !strings.Contains(line, `"sessions":1`) {
+				t.Errorf("got %s, want 1 session", line)
+			}
+		}
+	})
+}

@@ -208,11 +208,16 @@ func (b *Balancer) Run(stop, now context.Context) error {
 	}
 	drain, cut := context.WithTimeout(now, shutdown.Drain.Std())
 	defer cut()
+	b.log.Info().Int("sessions", active(parts)).Msg("draining")
+	finished := context.AfterFunc(drain, func() {
+		b.log.Warn().Int("sessions", active(parts)).Msg("the drain time is up: cutting what is left")
+	})
 	var g errgroup.Group
 	for _, p := range parts {
 		g.Go(func() error { p.drain(drain); return nil })
 	}
 	g.Wait()
+	finished()
 	endWatching()
 	for _, p := range parts {
 		p.unwatch()
@@ -222,6 +227,16 @@ func (b *Balancer) Run(stop, now context.Context) error {
 	b.leaving.Wait()
 	b.sessions.Tell()
 	return nil
+}
+
+// active counts the sessions that are open.
+func active(parts []*part) (n int) {
+	for _, p := range parts {
+		c := p.frontend.Counters()
+		closed := c.Closed.Load() // first, or there might be fewer than none
+		n += int(c.Opened.Load() - closed)
+	}
+	return n
 }
 
 func (b *Balancer) start(watching context.Context) {
