@@ -22,11 +22,20 @@ func logging(t *testing.T, keys string, args ...string) (p *process, address str
 	file := configure(t, fmt.Sprintf("bind_on = %q", address), backend)
 	write(t, file, read(t, file)+"[log]\n"+keys+"\n")
 	p = start(t, ".", append(args, "-c", file)...)
-	eventually(t, "weir to listen", func() bool {
-		_, err := os.Stat(strings.TrimPrefix(address, "unix:"))
-		return err == nil
-	})
+	eventually(t, "weir to listen", func() bool { return listensOn(t, strings.TrimPrefix(address, "unix:")) })
 	return p, address
+}
+
+// listensOn asks the kernel, for a connection would be a session. The file is there before anybody may connect.
+func listensOn(t *testing.T, path string) bool {
+	t.Helper()
+	const acceptsConnections = "00010000" // SO_ACCEPTCON in the column of flags, proc(5)
+	for line := range strings.Lines(read(t, "/proc/net/unix")) {
+		if f := strings.Fields(line); len(f) == 8 && f[7] == path && f[3] == acceptsConnections {
+			return true
+		}
+	}
+	return false
 }
 
 func visit(t *testing.T, address string) {

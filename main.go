@@ -2,6 +2,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -467,7 +468,19 @@ func newLogger(c *cli.Context, file *balancer.LogFile) (log zerolog.Logger, flus
 }
 
 func console(out io.Writer, terminal bool) io.Writer {
-	return zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != "" || !terminal}
+	return eachLine{zerolog.ConsoleWriter{Out: out, TimeFormat: time.TimeOnly, NoColor: os.Getenv("NO_COLOR") != "" || !terminal}}
+}
+
+// eachLine hands lines on one by one: zerolog's console takes one event at a time.
+type eachLine struct{ out io.Writer }
+
+func (e eachLine) Write(lines []byte) (int, error) {
+	for line := range bytes.Lines(lines) {
+		if _, err := e.out.Write(line); err != nil {
+			return 0, err
+		}
+	}
+	return len(lines), nil
 }
 
 // version tells what this binary was built from.

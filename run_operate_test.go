@@ -128,6 +128,11 @@ func TestOperate(t *testing.T) {
 		if got := o.status().Differs; len(got) != 0 {
 			t.Errorf("after a reload %v differs", got)
 		}
+		o.do("remove", "two")
+		o.do("add", two, "--name", "two")
+		if b, _ := o.backend("two"); b.Added || len(o.status().Differs) != 0 {
+			t.Errorf("removed and added again, it counts as added: %+v", b)
+		}
 		before := o.status().PID
 		o.do("upgrade")
 		if after := o.status().PID; after == before {

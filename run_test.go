@@ -150,7 +150,7 @@ func TestMiniBalancerLines(t *testing.T) {
 		got = append(got, logField(t, line, "message"))
 	}
 	session := []string{"serving connection", "opened client connection", "served connection"}
-	want := slices.Concat([]string{"listening for connections"}, session, session, session, session, []string{"stopping", "stopped"})
+	want := slices.Concat([]string{"listening for connections"}, session, session, session, session, []string{"stopping", "draining", "stopped"})
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

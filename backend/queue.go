@@ -44,7 +44,6 @@ type Waiter struct {
 	// the pool. It may come late, after Leave: Claim knows.
 	Wake func()
 
-	pool       *Pool
 	request    *Request
 	flow       *flow
 	prev, next *Waiter       // in flow
@@ -101,7 +100,7 @@ func (p *Pool) enqueue(r *Request, w *Waiter, why error) error {
 		}
 		return err
 	}
-	w.pool, w.request, w.since, w.lease, w.err = p, r, r.Now, Lease{}, nil
+	w.request, w.since, w.lease, w.err = r, r.Now, Lease{}, nil
 	q.add(w, c.flow(r.key))
 	return ErrQueued
 }

@@ -238,6 +238,21 @@ func TestB40BackendsComeAndGo(t *testing.T) {
 	})
 }
 
+// A backend that was down, and is not probed any more, serves again: nobody else could bring it back.
+func TestB40ProbesEnd(t *testing.T) {
+	everyEngine(t, func(t *testing.T, engine string) {
+		file := func(health string) string {
+			return fmt.Sprintf("[[frontend]]\nname = \"f\"\nengine = %q\nbind_on = \"127.0.0.1:0\"\n[frontend.health]\n%s\n", engine, health) +
+				to(deadAddress(t), "name = \"b\"")
+		}
+		probed := file("interval = \"10ms\"\nfall = 1")
+		w := startWeirFile(t, probed)
+		w.state(0, backend.Down)
+		w.mustReload(strings.Replace(probed, "interval = \"10ms\"\nfall = 1", "kind = \"none\"", 1))
+		w.state(0, backend.Up)
+	})
+}
+
 // Nothing changes when something of the new configuration cannot be had.
 func TestB40ReloadThatFails(t *testing.T) {
 	everyEngine(t, func(t *testing.T, engine string) {

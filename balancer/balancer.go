@@ -206,18 +206,7 @@ func (b *Balancer) Run(stop, now context.Context) error {
 	for _, p := range parts {
 		p.stop()
 	}
-	drain, cut := context.WithTimeout(now, shutdown.Drain.Std())
-	defer cut()
-	b.log.Info().Int("sessions", active(parts)).Msg("draining")
-	finished := context.AfterFunc(drain, func() {
-		b.log.Warn().Int("sessions", active(parts)).Msg("the drain time is up: cutting what is left")
-	})
-	var g errgroup.Group
-	for _, p := range parts {
-		g.Go(func() error { p.drain(drain); return nil })
-	}
-	g.Wait()
-	finished()
+	b.drain(now, parts, shutdown.Drain.Std())
 	endWatching()
 	for _, p := range parts {
 		p.unwatch()
@@ -227,6 +216,30 @@ func (b *Balancer) Run(stop, now context.Context) error {
 	b.leaving.Wait()
 	b.sessions.Tell()
 	return nil
+}
+
+// drain waits until nobody is accepted any more and every session has ended. What is left after the limit, or
+// when now ends, is cut.
+func (b *Balancer) drain(now context.Context, parts []*part, limit time.Duration) {
+	b.log.Info().Int("sessions", active(parts)).Msg("draining")
+	waiting, stopWaiting := context.WithTimeout(now, limit)
+	defer stopWaiting()
+	cutting, cut := context.WithCancel(context.WithoutCancel(now))
+	defer cut()
+	finished := context.AfterFunc(waiting, func() {
+		message := "the drain time is up: cutting what is left"
+		if now.Err() != nil {
+			message = "told to stop at once: cutting what is left"
+		}
+		b.log.Warn().Int("sessions", active(parts)).Msg(message)
+		cut()
+	})
+	var g errgroup.Group
+	for _, p := range parts {
+		g.Go(func() error { p.drain(cutting); return nil })
+	}
+	g.Wait()
+	finished()
 }
 
 // active counts the sessions that are open.

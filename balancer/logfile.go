@@ -1,6 +1,7 @@
 package balancer
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -44,26 +45,30 @@ func openLog(path string) (*os.File, error) {
 	return file, nil
 }
 
-// Write appends a line. What the file does not take goes to the fallback, whole.
-func (f *LogFile) Write(line []byte) (int, error) {
+// Write appends lines. Those that the file does not take go to the fallback, whole.
+func (f *LogFile) Write(lines []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	err := f.mend()
 	if err == nil {
 		var n int
-		n, err = f.file.Write(line)
-		f.torn = err != nil && n > 0
+		n, err = f.file.Write(lines)
+		if err != nil {
+			whole := 1 + bytes.LastIndexByte(lines[:n], '\n')
+			f.torn = n > whole
+			lines = lines[whole:]
+		}
 	}
 	if err == nil {
 		f.failing = false
-		return len(line), nil
+		return len(lines), nil
 	}
 	if !f.failing {
 		f.failing = true
 		complain := zerolog.New(f.fallback).With().Timestamp().Logger()
 		complain.Error().Err(err).Msg("cannot write the log file: its lines come here until it works")
 	}
-	return f.fallback.Write(line)
+	return f.fallback.Write(lines)
 }
 
 // mend ends a line of which a full disk took only the beginning, so that the next is not spoilt as well.

@@ -1,37 +1,48 @@
 package balancer
 
 import (
+	"bytes"
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 )
 
-// logQueue is how many lines may wait for a slow reader of the log before further ones are dropped: some
-// 6 MB of them.
-const logQueue = 16 << 10
+const (
+	// logQueue is how many bytes of lines may wait for a slow reader of the log before further lines are
+	// dropped. Twice as much may be held: those that are being written as well.
+	logQueue = 4 << 20
+	// logBatch is how many bytes of lines are written at once: a pipe takes that much whole (PIPE_BUF in
+	// pipe(7)), so that lines of two processes that share it are not mixed.
+	logBatch = 4096
+	// logPause is the least time between the beginnings of two batches. A line after a silence does not
+	// wait; under load it is what lets several lines share a write and a wake-up.
+	logPause = time.Millisecond
+)
 
 // LogWriter writes log lines in a goroutine of its own, so that a stuck reader never stops a session.
 // What does not fit its queue is dropped, and counted in a line.
 //
 // It is not zerolog's diode: that one may miss the last line before a silence and write it with the next,
-// or has to look for lines a hundred times a second.
+// or has to look for lines a hundred times a second; and it writes each line by itself.
 type LogWriter struct {
 	out     io.Writer
-	lines   chan *[]byte
 	dropped atomic.Uint64
+	queued  chan struct{} // has one when there may be lines
 	ending  chan struct{} // closed by Flush
 	ended   chan struct{}
 	end     sync.Once
+
+	mu    sync.Mutex
+	lines []byte // that wait
 }
 
-// buffers are lines that have been written.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// NewLogWriter returns a writer to out, which it does not close.
+// NewLogWriter returns a writer to out, which it does not close. out is given one line, or several whole
+// ones, at a time.
 func NewLogWriter(out io.Writer) *LogWriter {
-	w := &LogWriter{out: out, lines: make(chan *[]byte, logQueue), ending: make(chan struct{}), ended: make(chan struct{})}
+	w := &LogWriter{out: out, queued: make(chan struct{}, 1), ending: make(chan struct{}), ended: make(chan struct{})}
 	go w.run()
 	return w
 }
@@ -39,15 +50,22 @@ func NewLogWriter(out io.Writer) *LogWriter {
 // Dropped returns how many lines did not fit the queue.
 func (w *LogWriter) Dropped() uint64 { return w.dropped.Load() }
 
-// Write queues a line. It never blocks and never fails.
+// Write queues a line. It never waits for the reader of the log and never fails.
 func (w *LogWriter) Write(line []byte) (int, error) {
-	b := buffers.Get().(*[]byte)
-	*b = append((*b)[:0], line...)
-	select {
-	case w.lines <- b:
-	default:
+	w.mu.Lock()
+	first := len(w.lines) == 0
+	fits := first || len(w.lines)+len(line) <= logQueue
+	if fits {
+		w.lines = append(w.lines, line...)
+	}
+	w.mu.Unlock()
+	if !fits {
 		w.dropped.Add(1)
-		buffers.Put(b)
+	} else if first {
+		select {
+		case w.queued <- struct{}{}:
+		default:
+		}
 	}
 	return len(line), nil
 }
@@ -60,29 +78,64 @@ func (w *LogWriter) Flush() {
 
 func (w *LogWriter) run() {
 	defer close(w.ended)
-	told := uint64(0)
-	for {
+	var (
+		spare []byte
+		told  uint64
+		last  time.Time
+	)
+	pause := time.NewTimer(logPause)
+	for ending := false; !ending; {
 		select {
-		case b := <-w.lines:
-			told = w.write(b, told)
-		case <-w.ending:
-			for len(w.lines) > 0 {
-				told = w.write(<-w.lines, told)
+		case <-w.queued:
+			if since := time.Since(last); since < logPause {
+				pause.Reset(logPause - since)
+				select {
+				case <-pause.C:
+				case <-w.ending:
+				}
 			}
-			w.tell(told)
-			return
+		case <-w.ending:
+			ending = true
 		}
+		last = time.Now()
+		lines := w.take(spare)
+		told = w.tell(told)
+		w.write(lines)
+		spare = lines[:0]
 	}
 }
 
-// write writes a line, and before it how many were dropped since that was told last.
-func (w *LogWriter) write(b *[]byte, told uint64) uint64 {
-	told = w.tell(told)
-	w.out.Write(*b)
-	buffers.Put(b)
-	return told
+// take returns the lines that wait, and leaves that space for the next ones.
+func (w *LogWriter) take(space []byte) []byte {
+	if cap(space) > logQueue/8 { // of a time when the log was stuck
+		space = nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lines := w.lines
+	w.lines = space
+	return lines
 }
 
+// write writes lines, as many at once as a batch may have.
+func (w *LogWriter) write(lines []byte) {
+	for len(lines) > 0 {
+		n := len(lines)
+		if n > logBatch {
+			n = 1 + bytes.LastIndexByte(lines[:logBatch], '\n')
+			if n == 0 { // one line that is longer
+				n = 1 + bytes.IndexByte(lines, '\n')
+			}
+			if n == 0 {
+				n = len(lines)
+			}
+		}
+		w.out.Write(lines[:n])
+		lines = lines[n:]
+	}
+}
+
+// tell writes how many lines were dropped since that was told last.
 func (w *LogWriter) tell(told uint64) uint64 {
 	dropped := w.dropped.Load()
 	if dropped > told {

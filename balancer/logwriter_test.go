@@ -45,9 +45,54 @@ func (w *stuckWriter) Write(p []byte) (int, error) {
 
 func (w *stuckWriter) letGo() { w.once.Do(func() { close(w.free) }) }
 
+// sizes keeps how much each write had.
+type sizes struct {
+	stuckWriter
+	writes []string
+}
+
+func (s *sizes) Write(p []byte) (int, error) {
+	<-s.free
+	s.writes = append(s.writes, string(p))
+	return len(p), nil
+}
+
+// Lines that come while one is written share the next writes; none is larger than a pipe takes whole, unless
+// one line is, and none ends within a line.
+func TestLogWriterWritesSeveralLinesAtOnce(t *testing.T) {
+	out := &sizes{stuckWriter: stuckWriter{free: make(chan struct{})}}
+	w := balancer.NewLogWriter(out)
+	var all strings.Builder
+	log := func(line string) {
+		fmt.Fprintln(w, line)
+		fmt.Fprintln(&all, line)
+	}
+	line := strings.Repeat("x", 400)
+	for range 100 {
+		log(line)
+	}
+	log(strings.Repeat("y", 10000))
+	for range 100 {
+		log(line)
+	}
+	out.letGo()
+	w.Flush()
+	if got := strings.Join(out.writes, ""); got != all.String() {
+		t.Errorf("wrote %d bytes, want the %d that were logged", len(got), all.Len())
+	}
+	if n := len(out.writes); n > 2*12+2 {
+		t.Errorf("%d writes for 201 lines", n)
+	}
+	for _, p := range out.writes {
+		if !strings.HasSuffix(p, "\n") || len(p) > 4096 && strings.Count(p, "\n") > 1 {
+			t.Errorf("a write of %d bytes with %d ends of lines", len(p), strings.Count(p, "\n"))
+		}
+	}
+}
+
 // What a reader that is stuck for long makes the queue drop is counted, and a line says so.
 func TestLogWriterCountsWhatItDrops(t *testing.T) {
-	const lines = 3 * (16 << 10) // three times the queue
+	const lines = 1 << 20 // 12 MB, three times the queue
 	out := &stuckWriter{free: make(chan struct{})}
 	w := balancer.NewLogWriter(out)
 	for i := range lines {
@@ -141,7 +186,7 @@ func (h handed) Write(p []byte) (int, error) { h <- string(p); return len(p), ni
 func TestLogWriterWritesTheLastLine(t *testing.T) {
 	out := make(handed)
 	w := balancer.NewLogWriter(out)
-	for i := range 20000 {
+	for i := range 1000 {
 		line := strconv.Itoa(i)
 		w.Write([]byte(line))
 		select {

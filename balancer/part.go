@@ -95,11 +95,15 @@ func (p *part) letGo(b *backend.Backend, drain time.Duration) {
 func (p *part) followProbers(before *config.Frontend, added []*backend.Backend) {
 	next := newProbers(p.config, p.pool)
 	for b, old := range p.probers {
-		if fresh := next[b]; fresh != nil && before.Health == p.config.Health {
+		fresh := next[b]
+		if fresh != nil && before.Health == p.config.Health {
 			next[b] = old
 			continue
 		}
 		old.stop()
+		if fresh == nil { // nobody will say any more that it is up
+			p.pool.SetUp(b, true, "no longer probed")
+		}
 	}
 	for _, b := range added {
 		if pr := next[b]; pr != nil {

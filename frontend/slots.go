@@ -30,13 +30,6 @@ func (s *Slots) SetLimit(n int) {
 	}
 }
 
-// Used returns how many slots are taken, of how many (0: no limit).
-func (s *Slots) Used() (used, limit int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.used, s.limit
-}
-
 // tellEvery is how often, at most, a log line says that no slot is free: at the limit every client waits.
 const tellEvery = time.Minute
 

@@ -104,12 +104,15 @@ func (r *Running) sumRefused(seen map[string]uint64) {
 func (r *Running) SetBackend(ctx context.Context, who Who, frontend, name string, change BackendChange) (Backend, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.edit(ctx, who, frontend, name, func(b *config.Backend) []string { return set(b, change) }); err != nil {
-		return Backend{}, err
-	}
 	v, b, err := r.find(frontend, name)
 	if err != nil {
 		return Backend{}, err
+	}
+	if change.Weight != nil || change.Limit != nil {
+		if err := r.edit(ctx, who, frontend, name, change); err != nil {
+			return Backend{}, err
+		}
+		v, _ = r.Balancer.View(frontend) // with what it is now
 	}
 	if change.State != nil {
 		v.Pool.SetAdmin(b, adminState(*change.State), "set to "+*change.State+" by "+who.Name)
@@ -203,18 +206,12 @@ func (r *Running) RemoveBackend(ctx context.Context, who Who, frontend, name str
 }
 
 // edit changes the configuration of one backend.
-func (r *Running) edit(ctx context.Context, who Who, frontend, name string, change func(*config.Backend) []string) error {
+func (r *Running) edit(ctx context.Context, who Who, frontend, name string, change BackendChange) error {
 	var keys []string
-	if _, _, err := r.find(frontend, name); err != nil {
-		return err
-	}
-	if probe := new(config.Backend); len(change(probe)) == 0 {
-		return nil
-	}
 	err := r.apply(ctx, frontend, func(f *config.Frontend) error {
 		for i := range f.Backends {
 			if f.Backends[i].Name == name {
-				keys = change(&f.Backends[i])
+				keys = set(&f.Backends[i], change)
 			}
 		}
 		return nil
@@ -290,7 +287,8 @@ func (r *Running) Reload(ctx context.Context, who Who) (Plan, error) {
 		return Plan{}, Conflict("%v", err)
 	}
 	now := time.Now()
-	r.file, r.reloaded = cfg, &now
+	r.holds(cfg)
+	r.reloaded = &now
 	if r.Reloaded != nil {
 		if err := r.Reloaded(); err != nil {
 			return Plan{}, Conflict("the configuration holds, but for this: %v", err)
@@ -363,13 +361,18 @@ func (r *Running) Save(_ context.Context, _ Who) (Saved, error) {
 	if err := replace(r.File, text); err != nil {
 		return saved, fmt.Errorf("save the configuration: %w", err)
 	}
-	r.file = cfg
+	r.holds(cfg)
+	return saved, nil
+}
+
+// holds says that the file is what weir follows. What an operator said of a backend's state is beside that.
+func (r *Running) holds(file *config.Config) {
+	r.file = file
 	for k := range r.changed {
 		if !strings.HasSuffix(k, "\x00state") {
 			delete(r.changed, k)
 		}
 	}
-	return saved, nil
 }
 
 // replace writes a file anew, all or nothing, and keeps the one that was there.

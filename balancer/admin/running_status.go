@@ -159,13 +159,20 @@ func (r *Running) status(v *balancer.View, s *backend.Status) Backend {
 			b.LearnedFloor = c.Min
 		}
 	}
-	_, b.Added = r.changed[place(v.Name, name, "added")]
+	b.Added = !r.filed(v.Name, name)
 	for f, n := range s.Totals.Failed {
 		if n > 0 {
 			b.Failed[backend.Failure(f).String()] = n
 		}
 	}
 	return b
+}
+
+// filed says whether the file has a backend.
+func (r *Running) filed(frontend, name string) bool {
+	return slices.ContainsFunc(r.file.Frontends, func(f config.Frontend) bool {
+		return f.Name == frontend && configured(&f, name) != nil
+	})
 }
 
 // configured returns what the configuration that holds says of a backend; nil: nothing.

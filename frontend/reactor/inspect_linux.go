@@ -88,8 +88,10 @@ func (p *port) newWalk(o frontend.Inspect) *walk {
 
 // next has the loop make one step, and says whether there may be more.
 func (w *walk) next(ctx context.Context) (more bool, err error) {
-	err = w.on(ctx, w.step)
-	return w.more, err
+	if err := w.on(ctx, w.step); err != nil {
+		return false, err // the step may still be made
+	}
+	return w.more, nil
 }
 
 // on has f run by the loop, and waits for that. After an error it may still run.

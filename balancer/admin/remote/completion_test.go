@@ -80,6 +80,9 @@ func TestScripts(t *testing.T) {
 		t.Run(shell, func(t *testing.T) {
 			path, err := exec.LookPath(shell)
 			if err != nil {
+				if os.Getenv("CI") == "true" {
+					t.Fatalf("%s is not installed", shell)
+				}
 				t.Skipf("SKIPPED: %s is not installed", shell)
 			}
 			script := filepath.Join(dir, "script."+shell)
