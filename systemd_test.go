@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -66,12 +67,15 @@ func TestSystemd(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer socket.Close()
-		file := configure(t, "engine = \""+engine+"\"\nbind_on = \""+held.Addr().String()+"\"\nhealth = { kind = \"none\" }", echo)
+		path := filepath.Join(shortTempDir(t), "front.sock")
+		door := filepath.Join(filepath.Dir(path), "admin.sock")
+		file := configure(t, fmt.Sprintf("engine = %q\nbind_on = [%q, \"unix:%s\"]\nhealth = { kind = \"none\" }", engine, held.Addr(), path), echo)
+		write(t, file, read(t, file)+fmt.Sprintf("[admin]\nbind_on = \"unix:%s\"\n", door))
 		notify, next := notified(t)
 		// The shell makes LISTEN_PID what systemd would.
 		cmd := exec.Command("sh", "-c", "export LISTEN_PID=$$ && exec \"$0\" run -v -c \"$1\"", binary, file)
-		cmd.ExtraFiles = []*os.File{socket}
-		cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "NOTIFY_SOCKET="+notify, "WATCHDOG_USEC=200000")
+		cmd.ExtraFiles = []*os.File{socket, unixSocket(t, path), unixSocket(t, door)}
+		cmd.Env = append(os.Environ(), "LISTEN_FDS=3", "NOTIFY_SOCKET="+notify, "WATCHDOG_USEC=200000")
 		p := startCommand(t, cmd)
 		if got := next(); !strings.HasPrefix(got, "READY=1\nMAINPID=") {
 			t.Errorf("first notified %q", got)
@@ -97,5 +101,27 @@ func TestSystemd(t *testing.T) {
 			}
 		}
 		p.wantExit(t, 0)
+		for _, path := range []string{path, door} {
+			if _, err := os.Lstat(path); err != nil {
+				t.Errorf("%v, but it is systemd's, which listens there for the next start", err)
+			}
+		}
 	})
+}
+
+// unixSocket returns a socket that listens on a path, as systemd makes them.
+func unixSocket(t *testing.T, path string) *os.File {
+	t.Helper()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	l.SetUnlinkOnClose(false)
+	f, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }

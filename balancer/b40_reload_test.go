@@ -5,10 +5,15 @@ package balancer_test
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -261,7 +266,7 @@ func TestB40ReloadThatFails(t *testing.T) {
 		w := startWeirFile(t, head+"bind_on = \"127.0.0.1:0\"\n"+to(a.addr()))
 		for name, file := range map[string]string{
 			taken.addr(): head + fmt.Sprintf("bind_on = [\"127.0.0.1:0\", \"127.0.0.2:0\", %q]\nretries = 9\n", taken.addr()) + to(a.addr()),
-			"engine":     strings.Replace(head, engine, map[string]string{"copy": "reactor", "reactor": "copy"}[engine], 1) + "bind_on = \"127.0.0.1:0\"\n" + to(a.addr()),
+			"engine":     strings.Replace(head, engine, otherEngine[engine], 1) + "bind_on = \"127.0.0.1:0\"\n" + to(a.addr()),
 		} {
 			if _, err := w.reload(file); err == nil || !strings.Contains(err.Error(), name) {
 				t.Errorf("got %v, want an error that names %s", err, name)
@@ -273,6 +278,84 @@ func TestB40ReloadThatFails(t *testing.T) {
 		if n := len(w.b.Addrs("f")); n != 1 {
 			t.Errorf("%d listeners, want the 1 of before", n)
 		}
+	})
+}
+
+// otherEngine is the one that a test does not run with.
+var otherEngine = map[string]string{"copy": "reactor", "reactor": "copy"}
+
+// Frontends swap their addresses, and hand them to frontends of other names and engines: nobody is refused.
+func TestB40AddressesMove(t *testing.T) {
+	everyEngine(t, func(t *testing.T, engine string) {
+		s := mirror(t)
+		frontend := func(name, engine, bind string) string {
+			return fmt.Sprintf("[[frontend]]\nname = %q\nengine = %q\nbind_on = %q\n", name, engine, bind) + to(s.addr())
+		}
+		const here, there = "127.0.0.1:0", "127.0.0.2:0"
+		w := startWeirFile(t, frontend("f", engine, here)+frontend("g", engine, there))
+		first, second := w.addr, w.b.Addrs("g")[0].String()
+		ctx, stop := context.WithCancel(t.Context())
+		var clients sync.WaitGroup
+		var visits [2]atomic.Int64
+		for i, addr := range []string{first, second} {
+			clients.Go(func() { visitUntil(ctx, t, addr, &visits[i]) })
+			clients.Go(func() { visitUntil(ctx, t, addr, &visits[i]) })
+		}
+		for _, next := range []string{
+			frontend("f", engine, there) + frontend("g", engine, here),
+			frontend("f", engine, there) + frontend("renamed", engine, here),
+			frontend("f", engine, here) + frontend("other", otherEngine[engine], there),
+			frontend("f", engine, there) + frontend("g", engine, here),
+			frontend("f", engine, here) + frontend("g", engine, there),
+		} {
+			w.mustReload(next)
+			for j := range visits {
+				before := visits[j].Load()
+				eventually(t, "visits at both addresses", func() bool { return visits[j].Load() > before+5 })
+			}
+		}
+		if got := w.b.Addrs("f")[0].String(); got != first {
+			t.Errorf("f listens on %s in the end, want %s", got, first)
+		}
+		stop()
+		clients.Wait()
+	})
+}
+
+// The path of a unix socket stays while frontends hand it on, also when a reload fails, and goes with the last.
+func TestB40UnixSocketsMove(t *testing.T) {
+	everyEngine(t, func(t *testing.T, engine string) {
+		s, taken := mirror(t), newServer(t)
+		path := filepath.Join(t.TempDir(), "front")
+		f := fmt.Sprintf("[[frontend]]\nname = \"f\"\nengine = %q\nbind_on = \"127.0.0.1:0\"\n", engine) + to(s.addr())
+		on := func(name, engine string) string {
+			return fmt.Sprintf("[[frontend]]\nname = %q\nengine = %q\nbind_on = %q\n", name, engine, "unix:"+path) + to(s.addr())
+		}
+		w := startWeirFile(t, f+on("a", engine))
+		visit := func() {
+			t.Helper()
+			c := dialUnix(t, path)
+			send(t, c, "hello")
+			expect(t, c, "hello")
+			c.Close()
+		}
+		visit()
+		plan := w.mustReload(f + on("b", engine))
+		if i := slices.IndexFunc(plan.Changes, func(c balancer.Change) bool { return c.Note == "takes over the listener of a" }); i < 0 {
+			t.Errorf("the plan does not tell it: %v", plan.Changes)
+		}
+		visit()
+		w.mustReload(f + on("c", otherEngine[engine]))
+		visit()
+		if _, err := w.reload(strings.Replace(f, "127.0.0.1:0", taken.addr(), 1) + on("d", engine)); err == nil {
+			t.Error("a reload that needs an address in use went well")
+		}
+		visit()
+		w.mustReload(f)
+		eventually(t, "the path to be gone", func() bool {
+			_, err := os.Lstat(path)
+			return errors.Is(err, fs.ErrNotExist)
+		})
 	})
 }
 

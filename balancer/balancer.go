@@ -48,9 +48,9 @@ type Balancer struct {
 type server interface {
 	Addrs() []net.Addr
 	Counters() *frontend.Counters
-	// Prepare opens what is missing to listen on those addresses with those rules; nothing changes before
-	// commit.
-	Prepare(ctx context.Context, binds []frontend.Bind, rules *frontend.Rules) (commit, abort func(), err error)
+	// Prepare opens what is missing to listen on those addresses with those rules, or takes it from there;
+	// nothing changes before commit.
+	Prepare(ctx context.Context, binds []frontend.Bind, rules *frontend.Rules, there *frontend.Inherited) (commit, abort func(), err error)
 	// Serve accepts until ctx ends, then closes the listeners and leaves the sessions to Drain, which
 	// cuts what is left when its ctx ends.
 	Serve(ctx context.Context) error
@@ -59,9 +59,10 @@ type server interface {
 	Watch(ctx context.Context)
 	// CutBackend ends the sessions of one backend.
 	CutBackend(b *backend.Backend)
-	// Sockets returns the descriptors of the listeners, and HandOver says that another process uses them.
-	Sockets() []uintptr
-	HandOver()
+	// Sockets returns the listening sockets of those addresses, or with none of all; HandOver closes those that
+	// others accept from as well, and leaves no trace.
+	Sockets(of ...frontend.Bind) []frontend.Socket
+	HandOver(of ...frontend.Bind)
 	// Sessions and Kill are those of View.
 	Sessions(ctx context.Context, o frontend.Inspect, visit func(*frontend.Info) bool) error
 	Kill(ctx context.Context, match func(*frontend.Info) bool, why frontend.Outcome) (int, error)

@@ -3,6 +3,7 @@ package balancer
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"weir/config"
@@ -111,7 +112,7 @@ func (d *differ) config(from, to *config.Config) {
 		if old := frontendNamed(from, f.Name); old != nil {
 			d.frontend(old, f)
 		} else {
-			d.add(Change{Frontend: f.Name, To: "on " + addresses(f)})
+			d.add(Change{Frontend: f.Name, To: "on " + addresses(f), Note: takesOver(f, from)})
 		}
 	}
 	for i := range from.Frontends {
@@ -128,6 +129,19 @@ func frontendNamed(c *config.Config, name string) *config.Frontend {
 		}
 	}
 	return nil
+}
+
+// takesOver is the note of a new frontend that listens where another did.
+func takesOver(f *config.Frontend, from *config.Config) string {
+	for i := range from.Frontends {
+		old := &from.Frontends[i]
+		for _, a := range old.BindOn {
+			if slices.Contains(f.BindOn, a) {
+				return "takes over the listener of " + old.Name
+			}
+		}
+	}
+	return ""
 }
 
 func addresses(f *config.Frontend) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"weir/config"
@@ -18,8 +19,9 @@ var ErrStopping = errors.New("weir is stopping")
 //
 // Frontends are the same if their names are, backends if their names and addresses are. What stays keeps its
 // listeners, its sessions, its counts and its health; its limits, weights, strategy and rules become those of
-// cfg at once. A listener that is new is opened before anything else changes. A backend that is new serves from
-// its first good probe on. Sessions of what is gone have Shutdown.Drain to finish, and are then cut.
+// cfg at once. A listener that is new is opened before anything else changes; one that another frontend gives up is
+// taken over with the clients that wait in it. A backend that is new serves from its first good probe on. Sessions of
+// what is gone have Shutdown.Drain to finish, and are then cut.
 func (b *Balancer) Reload(ctx context.Context, cfg *config.Config) (_ Plan, err error) {
 	defer func() { b.reloads.count(err) }()
 	select {
@@ -74,7 +76,14 @@ type prepared struct {
 	kept    []*step
 	added   []*part
 	removed []*part
+	given   []gift
 	slots   int
+}
+
+// gift is an address that a part gives away to another.
+type gift struct {
+	from *part
+	bind frontend.Bind
 }
 
 // step is what changes for a part that stays.
@@ -100,7 +109,13 @@ func (b *Balancer) prepare(ctx context.Context, cfg *config.Config) (next *prepa
 	if err := b.makeReactor(cfg); err != nil {
 		return next, err
 	}
+	there, err := next.handOver(b.parts, cfg)
+	if err != nil {
+		return next, err
+	}
+	defer there.Close()
 	a := b.assembler(ctx)
+	a.inherited = there
 	for i := range cfg.Frontends {
 		c := &cfg.Frontends[i]
 		p := b.part(c.Name)
@@ -116,7 +131,7 @@ func (b *Balancer) prepare(ctx context.Context, cfg *config.Config) (next *prepa
 		if s.rules, err = rules(c, p.config, p.rules); err != nil {
 			return next, err
 		}
-		if s.commit, s.abort, err = p.frontend.Prepare(ctx, binds(c.BindOn), s.rules); err != nil {
+		if s.commit, s.abort, err = p.frontend.Prepare(ctx, binds(c.BindOn), s.rules, there); err != nil {
 			return next, err
 		}
 		next.kept = append(next.kept, s)
@@ -127,6 +142,36 @@ func (b *Balancer) prepare(ctx context.Context, cfg *config.Config) (next *prepa
 		}
 	}
 	return next, nil
+}
+
+// handOver finds the addresses that one part gives up and another wants, and returns copies of their sockets.
+func (n *prepared) handOver(parts []*part, cfg *config.Config) (*frontend.Inherited, error) {
+	wanted, kept := make(map[frontend.Bind]bool), make(map[string][]frontend.Bind)
+	for i := range cfg.Frontends {
+		c := &cfg.Frontends[i]
+		kept[c.Name] = binds(c.BindOn)
+		for _, bind := range kept[c.Name] {
+			wanted[bind] = true
+		}
+	}
+	var files []*os.File
+	for _, p := range parts {
+		for _, bind := range binds(p.config.BindOn) {
+			if !wanted[bind] || slices.Contains(kept[p.name], bind) {
+				continue
+			}
+			copies, err := frontend.Copies(p.frontend.Sockets(bind))
+			if err != nil {
+				for _, f := range files {
+					f.Close()
+				}
+				return nil, fmt.Errorf("frontend %s: hand over %s: %w", p.name, bind.Address, err)
+			}
+			files = append(files, copies...)
+			n.given = append(n.given, gift{p, bind})
+		}
+	}
+	return frontend.Inherit(files)
 }
 
 func (n *prepared) abort() {
@@ -143,6 +188,9 @@ func (b *Balancer) follow(cfg *config.Config, next *prepared) error {
 	drain := cfg.Shutdown.Drain.Std()
 	b.slots.SetLimit(next.slots)
 	b.sessions.Set(sessionPolicy(&cfg.Log))
+	for _, g := range next.given {
+		g.from.frontend.HandOver(g.bind)
+	}
 	var parts []*part
 	for _, s := range next.kept {
 		if err := s.part.follow(s.config, s.rules, s.commit, drain); err != nil {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
+
+	"weir/frontend"
 )
 
 // Successor is a process that is to take the place of this one.
@@ -23,7 +25,7 @@ type Successor struct {
 	Binary string
 	Args   []string
 	// Sockets are descriptors to be handed over beside those of the frontends.
-	Sockets []uintptr
+	Sockets []frontend.Socket
 	// Within is how long it may take to get ready. 0: 30 s.
 	Within time.Duration
 }
@@ -69,26 +71,31 @@ func (b *Balancer) Upgrade(ctx context.Context, s Successor) (pid int, err error
 	return process.Pid, nil
 }
 
-// sockets are the descriptors of every listener.
-func (b *Balancer) sockets() (fds []uintptr) {
+// sockets are those of every listener.
+func (b *Balancer) sockets() (all []frontend.Socket) {
 	for _, p := range b.parts {
-		fds = append(fds, p.frontend.Sockets()...)
+		all = append(all, p.frontend.Sockets()...)
 	}
-	return fds
+	return all
 }
 
 // start starts the successor. What it writes to ready tells how it is doing.
-func (s *Successor) start(sockets []uintptr) (ready *os.File, process *os.Process, err error) {
+func (s *Successor) start(sockets []frontend.Socket) (ready *os.File, process *os.Process, err error) {
 	ready, tell, err := os.Pipe()
 	if err != nil {
 		return nil, nil, err
 	}
 	defer tell.Close()
-	files := slices.Concat([]uintptr{0, 1, 2}, sockets, []uintptr{tell.Fd()})
+	files := []uintptr{0, 1, 2}
+	var names []string
+	for _, socket := range sockets {
+		files, names = append(files, socket.FD), append(names, socket.Name())
+	}
+	files = append(files, tell.Fd())
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "LISTEN_") || strings.HasPrefix(v, readyVariable+"=")
 	})
-	env = append(env, "LISTEN_FDS="+strconv.Itoa(len(sockets)), readyVariable+"="+strconv.Itoa(firstSocket+len(sockets)))
+	env = append(env, "LISTEN_FDS="+strconv.Itoa(len(sockets)), "LISTEN_FDNAMES="+strings.Join(names, ":"), readyVariable+"="+strconv.Itoa(firstSocket+len(sockets)))
 	// Not with os/exec: it would put the sockets, which this process goes on using, into blocking mode.
 	pid, err := syscall.ForkExec(s.Binary, s.Args, &syscall.ProcAttr{Env: env, Files: files})
 	if err != nil {

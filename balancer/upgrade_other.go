@@ -7,13 +7,15 @@ import (
 	"errors"
 	"os"
 	"time"
+
+	"weir/frontend"
 )
 
 // Successor is a process that is to take the place of this one.
 type Successor struct {
 	Binary  string
 	Args    []string
-	Sockets []uintptr
+	Sockets []frontend.Socket
 	Within  time.Duration
 }
 

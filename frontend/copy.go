@@ -38,13 +38,14 @@ type door struct {
 	bind         Bind
 	close        context.CancelFunc // nil until somebody accepts
 	inherited    bool
+	own          bool // opened by weir, which removes the path of a unix socket
 }
 
 // Open opens every listener, and accepts nobody yet. On an error nothing is left open.
 func Open(ctx context.Context, o Options) (*Copy, error) {
 	c := &Copy{Frontend: New(o), changed: make(chan struct{}, 1)}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	commit, _, err := c.Prepare(ctx, o.Bind, &o.Rules)
+	commit, _, err := c.Prepare(ctx, o.Bind, &o.Rules, o.Inherited)
 	if err != nil {
 		c.cancel()
 		return nil, err
@@ -53,9 +54,9 @@ func Open(ctx context.Context, o Options) (*Copy, error) {
 	return c, nil
 }
 
-// Prepare opens what is missing to listen on those addresses and no others, with those rules. Nothing changes
-// before commit is called; abort takes it back. One of them is to be called.
-func (c *Copy) Prepare(ctx context.Context, binds []Bind, rules *Rules) (commit, abort func(), err error) {
+// Prepare opens what is missing to listen on those addresses and no others, with those rules; what there holds is
+// taken over instead. Nothing changes before commit is called; abort takes it back. One of them is to be called.
+func (c *Copy) Prepare(ctx context.Context, binds []Bind, rules *Rules, there *Inherited) (commit, abort func(), err error) {
 	var kept, opened []*door
 	abort = func() {
 		for _, d := range opened {
@@ -67,7 +68,7 @@ func (c *Copy) Prepare(ctx context.Context, binds []Bind, rules *Rules) (commit,
 			kept = append(kept, there...)
 			continue
 		}
-		fresh, err := c.open(ctx, b, rules)
+		fresh, err := c.open(ctx, b, rules, there)
 		opened = append(opened, fresh...)
 		if err != nil {
 			abort()
@@ -90,15 +91,15 @@ func (c *Copy) doorsOf(b Bind) (there []*door) {
 }
 
 // open opens a listener, or takes over those that are there.
-func (c *Copy) open(ctx context.Context, b Bind, rules *Rules) (opened []*door, err error) {
-	for _, f := range c.Inherited.Take(b) {
+func (c *Copy) open(ctx context.Context, b Bind, rules *Rules, there *Inherited) (opened []*door, err error) {
+	for _, f := range there.Take(b) {
 		l, ferr := net.FileListener(f)
 		f.Close()
 		if ferr != nil {
 			err = c.ListenError(b, ferr)
 			continue
 		}
-		opened = append(opened, &door{Listener: l, bind: b, inherited: true})
+		opened = append(opened, &door{Listener: l, bind: b, inherited: true, own: f.Name() == OwnSocket})
 	}
 	if len(opened) > 0 || err != nil {
 		return opened, err
@@ -107,32 +108,42 @@ func (c *Copy) open(ctx context.Context, b Bind, rules *Rules) (opened []*door, 
 	if err != nil {
 		return nil, err
 	}
-	return []*door{{Listener: l, bind: b}}, nil
+	return []*door{{Listener: l, bind: b, own: true}}, nil
 }
 
-// Sockets returns the descriptors of the listeners, to be handed to another process. They stay the
-// frontend's.
-func (c *Copy) Sockets() (fds []uintptr) {
+// Sockets returns the listening sockets of those addresses, or with none of all.
+func (c *Copy) Sockets(of ...Bind) (sockets []Socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, d := range c.doors {
-		if s, ok := d.Listener.(syscall.Conn); ok {
-			if rc, err := s.SyscallConn(); err == nil {
-				rc.Control(func(fd uintptr) { fds = append(fds, fd) })
-			}
+		s, ok := d.Listener.(syscall.Conn)
+		if !ok || len(of) > 0 && !slices.Contains(of, d.bind) {
+			continue
+		}
+		if rc, err := s.SyscallConn(); err == nil {
+			rc.Control(func(fd uintptr) { sockets = append(sockets, Socket{fd, d.own}) })
 		}
 	}
-	return fds
+	return sockets
 }
 
-// HandOver says that another process listens on the same sockets: closing them is to leave no trace.
-func (c *Copy) HandOver() {
+// HandOver closes the listeners of those addresses, or with none all, for others accept from the same sockets:
+// who waits there is theirs, and the path of a unix socket stays.
+func (c *Copy) HandOver(of ...Bind) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, d := range c.doors {
-		if u, ok := d.Listener.(*net.UnixListener); ok {
-			u.SetUnlinkOnClose(false)
+		if len(of) == 0 || slices.Contains(of, d.bind) {
+			d.unlinks(false)
+			d.Listener.Close()
 		}
+	}
+}
+
+// unlinks says whether the path of a unix socket goes when the listener is closed.
+func (d *door) unlinks(unlinks bool) {
+	if u, ok := d.Listener.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(unlinks)
 	}
 }
 
@@ -172,6 +183,7 @@ func (c *Copy) serve(d *door) {
 	}
 	ctx, cancel := context.WithCancel(c.serving)
 	d.close = cancel
+	d.unlinks(d.own) // from now on, for whoever it was inherited from
 	c.LogListening(d.Addr())
 	c.accepting.Go(func() { defer cancel(); c.accept(ctx, d) })
 }

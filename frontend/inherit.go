@@ -7,8 +7,43 @@ import (
 	"sync"
 )
 
+// OwnSocket names a listening socket that was opened by weir, when it is handed over (LISTEN_FDNAMES in
+// sd_listen_fds(3)). The path of such a unix socket is weir's to remove in the end; that of one with another
+// name, systemd's say, is not.
+const OwnSocket = "opened-by-weir"
+
+// Socket is a listening socket that can be handed over. It stays the frontend's.
+type Socket struct {
+	FD  uintptr
+	Own bool // opened by weir
+}
+
+// Name is what the socket is called when it is handed over.
+func (s Socket) Name() string {
+	if s.Own {
+		return OwnSocket
+	}
+	return "opened-for-weir"
+}
+
+// Copies returns files with copies of the descriptors, which belong to the caller. Their names are those of the
+// sockets.
+func Copies(sockets []Socket) (files []*os.File, err error) {
+	for _, s := range sockets {
+		fd, err := duplicate(s.FD)
+		if err != nil {
+			for _, f := range files {
+				f.Close()
+			}
+			return nil, os.NewSyscallError("fcntl", err)
+		}
+		files = append(files, os.NewFile(fd, s.Name()))
+	}
+	return files, nil
+}
+
 // Inherited is listening sockets that were opened elsewhere: by the process that this one takes the place
-// of, or by systemd. A nil *Inherited has none.
+// of, by systemd, or by a frontend that gives its address away. A nil *Inherited has none.
 type Inherited struct {
 	mu      sync.Mutex
 	sockets []inherited
@@ -19,13 +54,16 @@ type inherited struct {
 	addr net.Addr
 }
 
-// Inherit takes the sockets over. An error names the one that is not a listening stream socket.
+// Inherit takes the sockets over. An error names the one that is not a listening stream socket, and closes all.
 func Inherit(files []*os.File) (*Inherited, error) {
 	in := new(Inherited)
-	for _, f := range files {
+	for i, f := range files {
 		l, err := net.FileListener(f)
 		if err != nil {
 			in.Close()
+			for _, f := range files[i:] {
+				f.Close()
+			}
 			return nil, fmt.Errorf("inherited descriptor %s: %w", f.Name(), err)
 		}
 		in.sockets = append(in.sockets, inherited{f, l.Addr()})

@@ -47,6 +47,7 @@ type runner struct {
 
 	watches bool
 	door    *admin.Door        // nil: none
+	doorOwn bool               // its listener was opened by weir
 	leave   context.CancelFunc // ends the door's serving
 	running *admin.Running
 
@@ -69,7 +70,7 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 	}
 	r.binary, _ = os.Executable() // where it is now: an upgrade puts another one there
 	door := admin.OptionsOf(&o.Config.Admin)
-	if err := takeDoor(&door, there); err != nil {
+	if r.doorOwn, err = takeDoor(&door, there); err != nil {
 		return err
 	}
 	if r.b, err = balancer.NewFrom(ctx, o.Config, o.Log, there); err != nil {
@@ -84,23 +85,27 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 			r.b.Close()
 			return err
 		}
+		r.door.KeepSocket(!r.doorOwn)
 		r.running.Reloaded = r.door.Refresh
 	}
 	return r.run(ctx, signals.all, handed)
 }
 
-// takeDoor uses the door's listener that is there already.
-func takeDoor(o *admin.Options, there *frontend.Inherited) (err error) {
+// takeDoor uses the door's listener that is there already, and reports whether the path of a unix socket is
+// weir's to remove.
+func takeDoor(o *admin.Options, there *frontend.Inherited) (own bool, err error) {
 	if o.Address == "" {
-		return nil
+		return true, nil
 	}
+	own = true
 	for _, f := range there.Take(frontend.Bind{Network: o.Network, Address: o.Address}) {
 		if o.Listener, err = net.FileListener(f); err != nil {
-			return err
+			return false, err
 		}
+		own = f.Name() == frontend.OwnSocket
 		f.Close()
 	}
-	return nil
+	return own, nil
 }
 
 func (r *runner) run(parent context.Context, signals <-chan os.Signal, handed *balancer.Handed) error {
@@ -246,7 +251,7 @@ func (r *runner) succeed(ctx context.Context) (pid int, err error) {
 		if err != nil {
 			return 0, err
 		}
-		if err := c.Control(func(fd uintptr) { s.Sockets = append(s.Sockets, fd) }); err != nil {
+		if err := c.Control(func(fd uintptr) { s.Sockets = append(s.Sockets, frontend.Socket{FD: fd, Own: r.doorOwn}) }); err != nil {
 			return 0, err
 		}
 	}

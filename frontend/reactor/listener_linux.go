@@ -44,15 +44,15 @@ func (p *port) newListener(fd int, b frontend.Bind) *listener {
 
 // listen opens an address on every core. The first socket is bound without SO_REUSEPORT, so that an
 // address in use by anybody else is an error and not a share; the others join it.
-func (s *Server) listen(bind frontend.Bind, rules *frontend.Rules) (*binding, error) {
-	if files := s.Inherited.Take(bind); files != nil {
+func (s *Server) listen(bind frontend.Bind, rules *frontend.Rules, there *frontend.Inherited) (*binding, error) {
+	if files := there.Take(bind); files != nil {
 		return s.takeOver(files, bind)
 	}
 	first, addr, err := s.listenFirst(bind, rules)
 	if err != nil {
 		return nil, err
 	}
-	b := &binding{bind: bind, addr: addr, listeners: []*listener{s.ports[0].newListener(first, bind)}}
+	b := &binding{bind: bind, addr: addr, own: true, listeners: []*listener{s.ports[0].newListener(first, bind)}}
 	b.listeners[0].owner = true
 	for _, p := range s.ports[1:] {
 		fd, err := s.listenAgain(first, bind, addr, rules)
@@ -68,7 +68,7 @@ func (s *Server) listen(bind frontend.Bind, rules *frontend.Rules) (*binding, er
 // takeOver uses sockets that are there already: every one of them, for clients may wait in its queue; and on
 // a core for which there is none, a copy of the first, which shares its queue.
 func (s *Server) takeOver(files []*os.File, bind frontend.Bind) (_ *binding, err error) {
-	b := &binding{bind: bind}
+	b := &binding{bind: bind, own: files[0].Name() == frontend.OwnSocket}
 	defer func() {
 		for _, f := range files {
 			f.Close()
@@ -92,7 +92,6 @@ func (s *Server) takeOver(files []*os.File, bind frontend.Bind) (_ *binding, err
 			return nil, os.NewSyscallError("fcntl", err)
 		}
 	}
-	b.listeners[0].owner = true
 	sa, err := unix.Getsockname(b.listeners[0].fd)
 	if err != nil {
 		return nil, os.NewSyscallError("getsockname", err)
@@ -299,7 +298,7 @@ func (l *listener) close() {
 		l.key = 0
 	}
 	unix.Close(l.fd)
-	if l.owner && !l.port.handedOver.Load() && l.bind.Network == "unix" && !strings.HasPrefix(l.bind.Address, "@") {
+	if l.owner && l.bind.Network == "unix" && !strings.HasPrefix(l.bind.Address, "@") {
 		os.Remove(l.bind.Address)
 	}
 }

@@ -28,8 +28,6 @@ type Server struct {
 	bindings []*binding
 	serving  bool
 
-	handedOver atomic.Bool // another process listens on the same sockets
-
 	done    sync.WaitGroup // sessions
 	starved atomic.Int64   // when a descriptor was missing last, in Unix nanoseconds
 }
@@ -66,6 +64,8 @@ type binding struct {
 	bind      frontend.Bind
 	addr      net.Addr
 	listeners []*listener
+	own       bool // opened by weir, which removes the path of a unix socket
+	given     bool // away: others accept from the same sockets
 }
 
 // Open opens every listener on every core, and accepts nobody yet. On an error nothing is left open.
@@ -74,7 +74,7 @@ func (r *Reactor) Open(ctx context.Context, o frontend.Options) (*Server, error)
 	for _, c := range r.cores {
 		s.ports = append(s.ports, newPort(s, c))
 	}
-	commit, _, err := s.Prepare(ctx, o.Bind, &o.Rules)
+	commit, _, err := s.Prepare(ctx, o.Bind, &o.Rules, o.Inherited)
 	if err != nil {
 		s.Close()
 		return nil, err
@@ -83,9 +83,9 @@ func (r *Reactor) Open(ctx context.Context, o frontend.Options) (*Server, error)
 	return s, nil
 }
 
-// Prepare opens what is missing to listen on those addresses and no others, with those rules. Nothing changes
-// before commit is called; abort takes it back. One of them is to be called.
-func (s *Server) Prepare(_ context.Context, binds []frontend.Bind, rules *frontend.Rules) (commit, abort func(), err error) {
+// Prepare opens what is missing to listen on those addresses and no others, with those rules; what there holds is
+// taken over instead. Nothing changes before commit is called; abort takes it back. One of them is to be called.
+func (s *Server) Prepare(_ context.Context, binds []frontend.Bind, rules *frontend.Rules, there *frontend.Inherited) (commit, abort func(), err error) {
 	var kept, opened []*binding
 	abort = func() {
 		for _, b := range opened {
@@ -97,7 +97,7 @@ func (s *Server) Prepare(_ context.Context, binds []frontend.Bind, rules *fronte
 			kept = append(kept, b)
 			continue
 		}
-		b, err := s.listen(bind, rules)
+		b, err := s.listen(bind, rules, there)
 		if err != nil {
 			abort()
 			return nil, nil, s.ListenError(bind, err)
@@ -144,6 +144,7 @@ func (s *Server) change(kept, opened []*binding, rules *frontend.Rules) {
 // begin has every core accept.
 func (s *Server) begin(b *binding) {
 	s.LogListening(b.addr)
+	b.listeners[0].owner = b.own // from now on, for whoever it was inherited from
 	for _, l := range b.listeners {
 		l.port.Post(func() { l.port.open(l) })
 	}
@@ -151,6 +152,9 @@ func (s *Server) begin(b *binding) {
 
 // shut closes the listeners of an address, after those have been accepted that are in their queues.
 func (b *binding) shut(serving bool) {
+	if b.given {
+		return
+	}
 	if !serving {
 		b.close()
 		return
@@ -241,21 +245,39 @@ func (s *Server) ForgetBackend(b *backend.Backend) {
 	}
 }
 
-// Sockets returns the descriptors of the listeners, to be handed to another process. They stay the
-// server's.
-func (s *Server) Sockets() (fds []uintptr) {
+// Sockets returns the listening sockets of those addresses, or with none of all.
+func (s *Server) Sockets(of ...frontend.Bind) (sockets []frontend.Socket) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, b := range s.bindings {
+		if b.given || len(of) > 0 && !slices.Contains(of, b.bind) {
+			continue
+		}
 		for _, l := range b.listeners {
-			fds = append(fds, uintptr(l.fd))
+			sockets = append(sockets, frontend.Socket{FD: uintptr(l.fd), Own: b.own})
 		}
 	}
-	return fds
+	return sockets
 }
 
-// HandOver says that another process listens on the same sockets: closing them is to leave no trace.
-func (s *Server) HandOver() { s.handedOver.Store(true) }
+// HandOver closes the listeners of those addresses, or with none all, for others accept from the same sockets:
+// who waits there is theirs, and the path of a unix socket stays.
+func (s *Server) HandOver(of ...frontend.Bind) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.bindings {
+		if b.given || len(of) > 0 && !slices.Contains(of, b.bind) {
+			continue
+		}
+		b.given = true
+		for _, l := range b.listeners {
+			l.port.Post(func() {
+				l.owner = false
+				l.port.shut(l)
+			})
+		}
+	}
+}
 
 // Addrs returns the listening addresses, with the ports the kernel chose.
 func (s *Server) Addrs() []net.Addr {
