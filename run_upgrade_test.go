@@ -151,6 +151,46 @@ func TestB43UpgradeThatFails(t *testing.T) {
 	})
 }
 
+// The new process knows of each backend what the old one did: nobody is sent to one that is drained, or down, though
+// by the file all begin up.
+func TestB43UpgradeRemembersBackends(t *testing.T) {
+	engines(t, func(t *testing.T, engine string) {
+		_, one := echoServer(t, "127.0.0.1:0", "one")
+		_, two := echoServer(t, "127.0.0.1:0", "two")
+		o := &operator{t: t, door: filepath.Join(shortTempDir(t), "admin.sock")}
+		address := "unix:" + filepath.Join(filepath.Dir(o.door), "front.sock")
+		file := configure(t, fmt.Sprintf("engine = %q\nbind_on = %q\nhealth = { interval = \"1h\", fast_interval = \"1h\", fall = 1 }", engine, address))
+		write(t, file, read(t, file)+fmt.Sprintf("[[frontend.backend]]\nname = \"one\"\nforward_to = %q\n[[frontend.backend]]\nname = \"two\"\nforward_to = %q\n"+
+			"[[frontend.backend]]\nname = \"dead\"\nforward_to = \"127.0.0.1:1\"\n[admin]\nbind_on = \"unix:%s\"\n", one, two, o.door))
+		p := start(t, ".", "run", "-v", "-c", file)
+		p.stderr.await(t, "backend is down")
+		o.do("drain", "one")
+		was := o.status()
+		p.signal(syscall.SIGUSR2)
+		pid, err := strconv.Atoi(logField(t, p.stderr.await(t, "another process has taken over"), "pid"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the door to be that of the new process", func() bool { return strings.Contains(status(t, o.door), fmt.Sprintf(`"pid":%d`, pid)) })
+		for range 3 {
+			if got, err := talk(address, ""); err != nil || got != "two\n" {
+				t.Errorf("got %q and %v, want the only one that may serve", got, err)
+			}
+		}
+		now := o.status()
+		for i, b := range now.Frontends[0].Pool.Backends {
+			if before := was.Frontends[0].Pool.Backends[i]; b.State != before.State || b.Reason != before.Reason {
+				t.Errorf("backend %s is %s (%s), and was %s (%s)", b.Name, b.State, b.Reason, before.State, before.Reason)
+			}
+		}
+		if len(now.Differs) != 1 || now.Differs[0].Who != was.Differs[0].Who || !now.Differs[0].At.Equal(was.Differs[0].At) {
+			t.Errorf("differs from the file: %+v, and before %+v", now.Differs, was.Differs)
+		}
+		send(t, pid, syscall.SIGTERM)
+		p.wantExit(t, 0)
+	})
+}
+
 // One that has taken over a listener, and then cannot serve, leaves the path of a unix socket where it is. The path
 // goes with the last weir that has it.
 func TestB43UnixSocketOutlivesUpgrades(t *testing.T) {

@@ -24,8 +24,10 @@ type Successor struct {
 	// Binary and Args are what to start; Args begins with the name of the program.
 	Binary string
 	Args   []string
-	// Sockets are descriptors to be handed over beside those of the frontends.
+	// Sockets are to be handed over beside those of the frontends.
 	Sockets []frontend.Socket
+	// Memory is for the successor to read: its Handed.Memory. Empty: there is none.
+	Memory []byte
 	// Within is how long it may take to get ready. 0: 30 s.
 	Within time.Duration
 }
@@ -37,6 +39,8 @@ const (
 	// readyVariable names the descriptor on which the successor says that it serves.
 	readyVariable = "WEIR_READY_FD"
 	readyWord     = "ready\n"
+	// memoryVariable names the descriptor from which the successor reads what this process knows.
+	memoryVariable = "WEIR_MEMORY_FD"
 )
 
 // Upgrade starts a successor with the listening sockets of this balancer, and returns when it serves: then
@@ -51,11 +55,16 @@ func (b *Balancer) Upgrade(ctx context.Context, s Successor) (pid int, err error
 	if s.Within <= 0 {
 		s.Within = defaultWithin
 	}
-	ready, process, err := s.start(slices.Concat(b.sockets(), s.Sockets))
+	ready, memory, process, err := s.start(slices.Concat(b.sockets(), s.Sockets))
 	if err != nil {
 		return 0, fmt.Errorf("upgrade: start %s: %w", s.Binary, err)
 	}
 	defer ready.Close()
+	defer memory.Close() // also when the successor did not want it
+	go func() {
+		memory.Write(s.Memory)
+		memory.Close()
+	}()
 	ctx, cancel := context.WithTimeout(ctx, s.Within)
 	defer cancel()
 	if err := awaitReady(ctx, ready); err != nil {
@@ -79,31 +88,41 @@ func (b *Balancer) sockets() (all []frontend.Socket) {
 	return all
 }
 
-// start starts the successor. What it writes to ready tells how it is doing.
-func (s *Successor) start(sockets []frontend.Socket) (ready *os.File, process *os.Process, err error) {
+// start starts the successor. What it writes to ready tells how it is doing; it reads memory.
+func (s *Successor) start(sockets []frontend.Socket) (ready, memory *os.File, process *os.Process, err error) {
 	ready, tell, err := os.Pipe()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	defer tell.Close()
+	recall, memory, err := os.Pipe()
+	if err != nil {
+		ready.Close()
+		return nil, nil, nil, err
+	}
+	defer recall.Close()
 	files := []uintptr{0, 1, 2}
 	var names []string
 	for _, socket := range sockets {
 		files, names = append(files, socket.FD), append(names, socket.Name())
 	}
-	files = append(files, tell.Fd())
+	next := len(files)
+	files = append(files, tell.Fd(), recall.Fd())
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, "LISTEN_") || strings.HasPrefix(v, readyVariable+"=")
+		return strings.HasPrefix(v, "LISTEN_") || strings.HasPrefix(v, readyVariable+"=") || strings.HasPrefix(v, memoryVariable+"=")
 	})
-	env = append(env, "LISTEN_FDS="+strconv.Itoa(len(sockets)), "LISTEN_FDNAMES="+strings.Join(names, ":"), readyVariable+"="+strconv.Itoa(firstSocket+len(sockets)))
+	env = append(env,
+		"LISTEN_FDS="+strconv.Itoa(len(sockets)), "LISTEN_FDNAMES="+strings.Join(names, ":"),
+		readyVariable+"="+strconv.Itoa(next), memoryVariable+"="+strconv.Itoa(next+1))
 	// Not with os/exec: it would put the sockets, which this process goes on using, into blocking mode.
 	pid, err := syscall.ForkExec(s.Binary, s.Args, &syscall.ProcAttr{Env: env, Files: files})
 	if err != nil {
 		ready.Close()
-		return nil, nil, err
+		memory.Close()
+		return nil, nil, nil, err
 	}
 	process, err = os.FindProcess(pid)
-	return ready, process, err
+	return ready, memory, process, err
 }
 
 // awaitReady waits for the word.
@@ -126,21 +145,35 @@ func awaitReady(ctx context.Context, ready *os.File) error {
 type Handed struct {
 	// Files are listening sockets, from a process that this one takes the place of, or from systemd.
 	Files []*os.File
-	ready *os.File // nil: nobody waits
+	// Memory is what the predecessor wants this process to know. Empty: nothing.
+	Memory []byte
+	ready  *os.File // nil: nobody waits
 }
 
 // TakeHanded takes what was handed to this process, once. Sockets from systemd are only meant for the process
 // that LISTEN_PID names, a number that a predecessor cannot know beforehand.
 func TakeHanded() *Handed {
 	h := new(Handed)
-	if ready, err := strconv.Atoi(os.Getenv(readyVariable)); err == nil {
+	if h.ready = inherited(readyVariable); h.ready != nil {
 		os.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid()))
-		os.Unsetenv(readyVariable)
-		syscall.CloseOnExec(ready)
-		h.ready = os.NewFile(uintptr(ready), "ready")
+	}
+	if memory := inherited(memoryVariable); memory != nil {
+		h.Memory, _ = io.ReadAll(memory) // of a predecessor that has just ended: who would care?
+		memory.Close()
 	}
 	h.Files = activation.Files(true)
 	return h
+}
+
+// inherited returns the file whose descriptor a variable names, once; nil: there is none.
+func inherited(variable string) *os.File {
+	fd, err := strconv.Atoi(os.Getenv(variable))
+	if err != nil {
+		return nil
+	}
+	os.Unsetenv(variable)
+	syscall.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), variable)
 }
 
 // Ready tells the predecessor, if there is one, that this process serves.

@@ -16,6 +16,7 @@ type Successor struct {
 	Binary  string
 	Args    []string
 	Sockets []frontend.Socket
+	Memory  []byte
 	Within  time.Duration
 }
 
@@ -25,7 +26,10 @@ func (b *Balancer) Upgrade(context.Context, Successor) (int, error) {
 }
 
 // Handed is what a process was started with: nothing here.
-type Handed struct{ Files []*os.File }
+type Handed struct {
+	Files  []*os.File
+	Memory []byte
+}
 
 // TakeHanded returns nothing.
 func TakeHanded() *Handed { return new(Handed) }

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +34,7 @@ type Running struct {
 	mu       sync.Mutex // of one change at a time
 	file     *config.Config
 	reloaded *time.Time
-	changed  map[string]edit // by what was changed: see place
+	changed  map[place]edit
 }
 
 // edit is who changed something, and when.
@@ -46,9 +45,38 @@ type edit struct {
 
 // NewRunning returns the operator of a balancer that was made of a file.
 func NewRunning(r *Running) *Running {
-	r.file, r.changed = r.Balancer.Config(), make(map[string]edit)
+	r.file, r.changed = r.Balancer.Config(), make(map[place]edit)
 	r.Balancer.OnEvent(r.tell)
 	return r
+}
+
+// Said is who said something of a backend's state last.
+type Said struct {
+	Frontend string    `json:"frontend"`
+	Backend  string    `json:"backend"`
+	Who      string    `json:"who"`
+	At       time.Time `json:"at"`
+}
+
+// Said returns who said something of the states of backends, for a process that takes over.
+func (r *Running) Said() (all []Said) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for k, e := range r.changed {
+		if k.what == stateKey {
+			all = append(all, Said{k.frontend, k.backend, e.who, e.at})
+		}
+	}
+	return all
+}
+
+// Recall takes up what was said in the process before this one.
+func (r *Running) Recall(all []Said) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range all {
+		r.changed[place{s.Frontend, s.Backend, stateKey}] = edit{s.Who, s.At}
+	}
 }
 
 // tell hands on that a backend has changed its state.
@@ -116,7 +144,7 @@ func (r *Running) SetBackend(ctx context.Context, who Who, frontend, name string
 	}
 	if change.State != nil {
 		v.Pool.SetAdmin(b, adminState(*change.State), "set to "+*change.State+" by "+who.Name)
-		r.note(who, frontend, name, "state")
+		r.note(who, frontend, name, stateKey)
 	}
 	r.changedBy(who, frontend, name, "changed")
 	return r.backend(&v, name)
@@ -260,10 +288,13 @@ func (r *Running) find(frontend, name string) (v balancer.View, b *backend.Backe
 }
 
 // place names one thing that differs from the file.
-func place(frontend, backend, what string) string { return frontend + "\x00" + backend + "\x00" + what }
+type place struct{ frontend, backend, what string }
+
+// stateKey is the what of a backend's state, which no file says.
+const stateKey = "state"
 
 func (r *Running) note(who Who, frontend, backend, what string) {
-	r.changed[place(frontend, backend, what)] = edit{who.String(), time.Now()}
+	r.changed[place{frontend, backend, what}] = edit{who.String(), time.Now()}
 }
 
 func (r *Running) changedBy(who Who, frontend, name, how string) {
@@ -369,7 +400,7 @@ func (r *Running) Save(_ context.Context, _ Who) (Saved, error) {
 func (r *Running) holds(file *config.Config) {
 	r.file = file
 	for k := range r.changed {
-		if !strings.HasSuffix(k, "\x00state") {
+		if k.what != stateKey {
 			delete(r.changed, k)
 		}
 	}

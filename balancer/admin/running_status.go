@@ -50,7 +50,7 @@ func (r *Running) differs() []Difference {
 		case c.To == "":
 			d.What, d.File = "removed", ""
 		}
-		e := r.changed[place(c.Frontend, c.Backend, d.What)]
+		e := r.changed[place{c.Frontend, c.Backend, d.What}]
 		if d.What == "max_connections" {
 			d.What = "limit"
 		}
@@ -62,9 +62,9 @@ func (r *Running) differs() []Difference {
 			if s.Admin == backend.AdminReady {
 				continue
 			}
-			e := r.changed[place(v.Name, s.Backend.Name(), "state")]
+			e := r.changed[place{v.Name, s.Backend.Name(), stateKey}]
 			list = append(list, Difference{
-				Frontend: v.Name, Backend: s.Backend.Name(), What: "state", File: "ready", Now: adminWord(s.Admin), Who: e.who, At: e.at,
+				Frontend: v.Name, Backend: s.Backend.Name(), What: stateKey, File: "ready", Now: adminWord(s.Admin), Who: e.who, At: e.at,
 			})
 		}
 	}

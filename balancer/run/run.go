@@ -6,6 +6,7 @@ package run
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net"
 	"os"
@@ -88,7 +89,28 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 		r.door.KeepSocket(!r.doorOwn)
 		r.running.Reloaded = r.door.Refresh
 	}
+	r.recall(handed.Memory)
 	return r.run(ctx, signals.all, handed)
+}
+
+// memory is what one process tells the next.
+type memory struct {
+	Balancer balancer.Memory `json:"balancer"`
+	Said     []admin.Said    `json:"said"`
+}
+
+// recall takes up what the process before this one knew. It may be of another version.
+func (r *runner) recall(text []byte) {
+	if len(text) == 0 {
+		return
+	}
+	var m memory
+	if err := json.Unmarshal(text, &m); err != nil {
+		r.log.Warn().Err(err).Msg("what the process before this one knew of its backends is not understood: all begin as the file says")
+		return
+	}
+	r.b.Recall(m.Balancer)
+	r.running.Recall(m.Said)
 }
 
 // takeDoor uses the door's listener that is there already, and reports whether the path of a unix socket is
@@ -254,6 +276,9 @@ func (r *runner) succeed(ctx context.Context) (pid int, err error) {
 		if err := c.Control(func(fd uintptr) { s.Sockets = append(s.Sockets, frontend.Socket{FD: fd, Own: r.doorOwn}) }); err != nil {
 			return 0, err
 		}
+	}
+	if s.Memory, err = json.Marshal(memory{r.b.Memory(), r.running.Said()}); err != nil {
+		return 0, err
 	}
 	if pid, err = r.b.Upgrade(ctx, s); err != nil {
 		return 0, err
