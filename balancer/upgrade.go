@@ -34,8 +34,6 @@ type Successor struct {
 
 const (
 	defaultWithin = 30 * time.Second
-	// The listening sockets are handed over as systemd does it (sd_listen_fds(3)): from descriptor 3 on.
-	firstSocket = 3
 	// readyVariable names the descriptor on which the successor says that it serves.
 	readyVariable = "WEIR_READY_FD"
 	readyWord     = "ready\n"
@@ -106,7 +104,7 @@ func (s *Successor) start(sockets []frontend.Socket) (ready, memory *os.File, pr
 	for _, socket := range sockets {
 		files, names = append(files, socket.FD), append(names, socket.Name())
 	}
-	next := len(files)
+	next := len(files) // the sockets begin at 3, as systemd hands them over: sd_listen_fds(3)
 	files = append(files, tell.Fd(), recall.Fd())
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return strings.HasPrefix(v, "LISTEN_") || strings.HasPrefix(v, readyVariable+"=") || strings.HasPrefix(v, memoryVariable+"=")
