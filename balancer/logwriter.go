@@ -19,7 +19,7 @@ const (
 	logBatch = 4096
 	// logPause is the least time between the beginnings of two batches. A line after a silence does not
 	// wait; under load it is what lets several lines share a write and a wake-up.
-	logPause = time.Millisecond
+	logPause = 5 * time.Millisecond
 )
 
 // LogWriter writes log lines in a goroutine of its own, so that a stuck reader never stops a session.

@@ -104,8 +104,8 @@ func measurePool(ctx context.Context, o options, s *stage, t *table, strategy st
 	}
 	defer endAll(pools)
 	connect := ownRows()[0]
-	for range min(o.rounds, poolRounds) {
-		for _, p := range pools {
+	for i := range min(o.rounds, poolRounds) {
+		for _, p := range turn(i, pools) {
 			v, err := connect.measure(ctx, p, min(o.each, poolEach))
 			if ctx.Err() != nil {
 				return ctx.Err()

@@ -38,6 +38,25 @@ func TestRatio(t *testing.T) {
 	}
 }
 
+// What a round costs on a machine that is slower in some is compared within the round.
+func TestRatioWithinRounds(t *testing.T) {
+	tb := newTable("work", nil)
+	for _, speed := range []float64{1, 2, 2, 1, 2} {
+		tb.add("HAProxy", sample{"CPU": 10 * speed})
+	}
+	for _, v := range []float64{9, 18, 18, 8, 20} {
+		tb.add("weir reactor", sample{"CPU": v})
+	}
+	if got := tb.ratio("CPU"); got != 0.9 {
+		t.Errorf("got %v, want 0.9", got)
+	}
+	tb.add("HAProxy", sample{"CPU": 10})
+	tb.add("HAProxy", sample{"CPU": 10})
+	if got := tb.ratio("CPU"); got != 1.8 {
+		t.Errorf("when measurements have failed: got %v, want 18/10 of the medians", got)
+	}
+}
+
 func TestWrkFigures(t *testing.T) {
 	const said = `Running 1s test @ http://127.0.0.1/
   Latency Distribution

@@ -130,15 +130,25 @@ func measureAll(ctx context.Context, o options, s *stage, r *report) error {
 	return nil
 }
 
-// rounds measures one row: A B C, A B C, and so on, for the machine changes while it works.
+// turn returns all in the order of a round, A B C and C B A by turns: the machine changes while it works.
+func turn(round int, all []*proxy) []*proxy {
+	if round%2 == 0 {
+		return all
+	}
+	back := slices.Clone(all)
+	slices.Reverse(back)
+	return back
+}
+
+// rounds measures one row in rounds.
 func rounds(ctx context.Context, o options, s *stage, w row, r *report) error {
 	t := newTable(w.name, w.figures)
 	n := o.rounds
 	if w.name == idleRow.name {
 		n = min(n, 3) // it takes long, and memory does not wander
 	}
-	for range n {
-		for _, p := range s.proxies {
+	for i := range n {
+		for _, p := range turn(i, s.proxies) {
 			sample, err := w.measure(ctx, p, o.each)
 			if ctx.Err() != nil {
 				return ctx.Err()

@@ -33,7 +33,7 @@ type table struct {
 	Figures []string                        `json:"figures"`
 	Samples map[string]map[string][]float64 `json:"samples"` // by proxy and figure
 	Medians map[string]sample               `json:"medians"`
-	// Ratios are the reactor's medians by those of the best peer.
+	// Ratios are the reactor's figures by those of the best peer, round by round: medians.
 	Ratios sample   `json:"ratios"`
 	Errors []string `json:"errors,omitempty"`
 }
@@ -60,7 +60,7 @@ func newReport(o options, proxies []*proxy) *report {
 		Date: time.Now().Format(time.DateOnly), Kernel: unix.ByteSliceToString(u.Release[:]), Cores: cores(),
 		Rounds: o.rounds, Seconds: o.each.Seconds(), Versions: map[string]string{},
 	}
-	fmt.Printf("%s, Linux %s, %d cores, medians of %d rounds of %v (headlines with quartiles)\n\n", r.Date, r.Kernel, r.Cores, r.Rounds, o.each)
+	fmt.Printf("%s, Linux %s, %d cores, medians of %d rounds of %v (headlines with quartiles); ratios are medians of the ratios of each round\n\n", r.Date, r.Kernel, r.Cores, r.Rounds, o.each)
 	for _, p := range proxies {
 		r.names = append(r.names, p.name)
 		r.Versions[p.name] = p.version
@@ -123,18 +123,31 @@ func ratioText(v float64) string {
 }
 
 // ratio compares the reactor with the better of the peers.
-func (t *table) ratio(figure string) float64 {
-	best := 0.0
+func (t *table) ratio(figure string) (worst float64) {
 	for _, peer := range []string{"HAProxy", "nginx"} {
-		v, ok := t.Medians[peer][figure]
-		if ok && (best == 0 || (v > best) == higherIsBetter(figure)) {
-			best = v
+		r := t.against("weir reactor", peer, figure)
+		if r != 0 && (worst == 0 || (r < worst) == higherIsBetter(figure)) {
+			worst = r
 		}
 	}
-	if best == 0 {
+	return worst
+}
+
+// against compares two within each round, and returns the median: the machine may be twice as fast in one round
+// as in another. Where rounds have failed it compares the medians. 0: there is nothing to compare.
+func (t *table) against(name, other, figure string) float64 {
+	a, b := t.Samples[name][figure], t.Samples[other][figure]
+	if len(a) == 0 || len(b) == 0 || median(b) == 0 {
 		return 0
 	}
-	return t.Medians["weir reactor"][figure] / best
+	if len(a) != len(b) || slices.Contains(b, 0) {
+		return median(a) / median(b)
+	}
+	ratios := make([]float64, len(a))
+	for i := range a {
+		ratios[i] = a[i] / b[i]
+	}
+	return median(ratios)
 }
 
 func higherIsBetter(figure string) bool {
@@ -177,8 +190,8 @@ func (r *report) addPools(t *table, sizes []int) {
 		fmt.Printf("| %s |", strategy)
 		for _, n := range sizes {
 			fmt.Printf(" %s |", t.cell(strconv.Itoa(n), strategy))
-			if v, ok := t.Medians[strconv.Itoa(n)][strategy]; ok {
-				all = append(all, v)
+			if r := t.against(strconv.Itoa(n), strconv.Itoa(sizes[0]), strategy); r != 0 {
+				all = append(all, r)
 			}
 		}
 		if len(all) > 0 {

@@ -99,8 +99,8 @@ func measureVariants(ctx context.Context, o options, s *stage, r *report, name s
 	go scrape(looking, all)
 	connect := ownRows()[0]
 	t := newTable(name, connect.figures)
-	for range o.rounds {
-		for _, p := range started {
+	for i := range o.rounds {
+		for _, p := range turn(i, started) {
 			v, err := connect.measure(ctx, p, o.each)
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -126,11 +126,9 @@ func (r *report) addVariants(t *table, all []*proxy) {
 	fmt.Printf("\n|---|%s\n", strings.Repeat("---:|", len(all)))
 	for _, figure := range t.Figures {
 		fmt.Printf("| %s |", figure)
-		base := t.Medians[all[0].name][figure]
 		for _, p := range all {
 			fmt.Printf(" %s%s", t.cell(p.name, figure), t.spread(p.name, figure))
-			if p != all[0] && base > 0 {
-				ratio := t.Medians[p.name][figure] / base
+			if ratio := t.against(p.name, all[0].name, figure); p != all[0] && ratio > 0 {
 				t.Ratios[p.name+": "+figure] = ratio
 				fmt.Printf(" = %.2f", ratio)
 			}
