@@ -58,7 +58,7 @@ func TestOperate(t *testing.T) {
 		dir := shortTempDir(t)
 		o := &operator{t: t, door: filepath.Join(dir, "admin.sock"), file: filepath.Join(dir, "weir.toml")}
 		text := fmt.Sprintf("[admin]\nbind_on = %q\n[[frontend]]\nname = \"web\"\nengine = %q\nbind_on = \"127.0.0.1:0\"\n[frontend.health]\nkind = \"none\"\n"+
-			"[[frontend.backend]]\nname = \"one\"\nforward_to = %q\n[[frontend.backend]]\nname = \"two\"\nforward_to = %q\n", "unix:"+o.door, engine, one, two)
+			"[[frontend.backend]]\nname = \"one\" # the first\nforward_to = %q\n[[frontend.backend]]\nname = \"two\"\nforward_to = %q\n", "unix:"+o.door, engine, one, two)
 		write(t, o.file, text)
 		p := start(t, ".", "run", "-v", "-c", o.file)
 		address := logField(t, p.stderr.await(t, "listening for connections"), "bind_on")
@@ -112,9 +112,20 @@ func TestOperate(t *testing.T) {
 		if r := weir(t, ".", "plan", "-c", o.file, "--admin", "unix:"+o.door); r.code != 3 || !strings.Contains(r.stdout, "two") {
 			t.Errorf("weir plan: exit %d\n%s", r.code, r.stdout)
 		}
+		write(t, o.file, text+"retries = 1\n")
+		if r := weir(t, ".", "save", "--admin", "unix:"+o.door); r.code != 1 || !strings.Contains(r.stderr, "was changed since weir read it") {
+			t.Errorf("weir save into a file that somebody works at: exit %d\n%s", r.code, r.stderr)
+		}
+		write(t, o.file, text+"# and nothing more\n") // a comment changes nothing
 		o.do("save")
-		if got := read(t, o.file+".old"); got != text {
+		if got := read(t, o.file+".old"); got != text+"# and nothing more\n" {
 			t.Errorf("the old file says\n%s", got)
+		}
+		first, _, _ := strings.Cut(text, "[[frontend.backend]]\nname = \"two\"")
+		want := first + "weight = 7\nmax_connections = 3\n" +
+			fmt.Sprintf("\n[[frontend.backend]]\nname = \"three\"\nforward_to = %q\nweight = 1\n", two) + "# and nothing more\n"
+		if got := read(t, o.file); got != want {
+			t.Errorf("weir save wrote\n%s\nwant\n%s", got, want)
 		}
 		if r := weir(t, ".", "plan", "-c", o.file, "--admin", "unix:"+o.door); r.code != 0 {
 			t.Errorf("weir plan after weir save: exit %d\n%s", r.code, r.stdout)
@@ -146,4 +157,29 @@ func TestOperate(t *testing.T) {
 		}
 		p.wantExit(t, 0)
 	})
+}
+
+// A file without a header for each backend is written anew, and the one with the comments kept.
+func TestSaveWritesAnew(t *testing.T) {
+	dir := shortTempDir(t)
+	o := &operator{t: t, door: filepath.Join(dir, "admin.sock"), file: filepath.Join(dir, "weir.toml")}
+	text := fmt.Sprintf("# short\nadmin = { bind_on = %q }\nfrontend = { bind_on = \"127.0.0.1:0\", backend = [{ name = \"one\", forward_to = \"127.0.0.1:1\" }] }\n", "unix:"+o.door)
+	write(t, o.file, text)
+	p := start(t, ".", "run", "-v", "-c", o.file)
+	p.stderr.await(t, "listening for connections")
+	o.do("weight", "one", "7")
+	if got := o.do("save"); !strings.Contains(got, "the whole file was written anew: its comments are in "+o.file+".old") {
+		t.Errorf("weir save says\n%s", got)
+	}
+	if got := read(t, o.file+".old"); got != text {
+		t.Errorf("the old file says\n%s", got)
+	}
+	if got := read(t, o.file); !strings.Contains(got, "weight = 7\n") {
+		t.Errorf("the new file says\n%s", got)
+	}
+	if r := weir(t, ".", "plan", "-c", o.file, "--admin", "unix:"+o.door); r.code != 0 {
+		t.Errorf("weir plan after weir save: exit %d\n%s", r.code, r.stdout)
+	}
+	p.signal(os.Interrupt)
+	p.wantExit(t, 0)
 }

@@ -42,24 +42,25 @@ func Parse(file string, data []byte) (*Config, error) {
 		return nil, r.err()
 	}
 	r = newReport(file, data)
-	c := parse(r)
+	c, _, _ := parse(r)
 	if err := r.err(); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-func parse(r *report) *Config {
-	root := buildTree(r)
+// parse returns what a file says, and how it says it. All are to be used only when r has found nothing wrong.
+func parse(r *report) (c *Config, root *node, index index) {
+	root = buildTree(r)
 	if root == nil {
-		return nil
+		return nil, nil, index
 	}
 	if len(root.names) == 0 {
 		r.add(0, "", &fault{"the file is empty", "the least file is: " + leastFile})
-		return nil
+		return nil, nil, index
 	}
-	c := new(Config)
-	index := decode(r, root, c)
+	c = new(Config)
+	index = decode(r, root, c)
 	c.complete(index)
 	validate(r, index, c)
 	if len(r.found) == 0 {
@@ -67,7 +68,7 @@ func parse(r *report) *Config {
 	}
 	readLists(r, index, c)
 	readOperations(r, index, c)
-	return c
+	return c, root, index
 }
 
 // unmarshalNet lets go-toml's own decoder read the file as well: what that calls invalid (dates that

@@ -244,7 +244,30 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("accepted what is not TOML: %v", err)
 		}
 		checkRoundTrip(t, c)
+		checkEdit(t, c, data)
 	})
+}
+
+// checkEdit changes what Edit can, and more than it can.
+func checkEdit(t *testing.T, c *Config, data []byte) {
+	t.Helper()
+	for i := range c.Frontends {
+		f := &c.Frontends[i]
+		for j := range f.Backends {
+			b := &f.Backends[j]
+			b.Weight, b.Auto, b.MaxConnections = (b.Weight+1)%1000, false, b.MaxConnections+1
+		}
+		if i%2 == 0 && len(f.Backends) > 1 {
+			f.Backends = f.Backends[1:]
+		}
+	}
+	got, err := c.Edit("testdata/good/fuzz.toml", data)
+	if err != nil || got == nil {
+		return // it says nothing when it cannot; and the file may be too large now
+	}
+	if now, err := Parse("testdata/good/fuzz.toml", got); err != nil || !now.Says(c) {
+		t.Fatalf("%v: edited\n%s\ninto\n%s", err, data, got)
+	}
 }
 
 // The net has nothing to catch as long as treeBuilder and the decoder do their work; it must hold

@@ -118,6 +118,9 @@ type Saved struct {
 	File string `json:"file"`
 	// Saved are the differences that there were.
 	Saved []Difference `json:"saved"`
+	// Rewritten says that the whole file was written anew, without its comments, for it has not a header for each
+	// backend.
+	Rewritten bool `json:"rewritten"`
 }
 
 // Why is what a connection from a client would get now, and why.

@@ -370,22 +370,34 @@ func (r *Running) Upgrade(ctx context.Context, who Who) (Upgraded, error) {
 	return Upgraded{PID: pid}, nil
 }
 
-// Save writes the configuration that holds into the file. What was there before, comments and all, is beside
-// it with ".old" at the end. A backend that is kept from serving by hand is not in the file for that.
+// Save writes into the file what differs from it. Comments and order stay if the file has a header for each
+// backend; else it is written anew. What was there before is beside it with ".old" at the end. A backend that is
+// kept from serving by hand is not in the file for that. A file that is not what weir follows is left alone.
 func (r *Running) Save(_ context.Context, _ Who) (Saved, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	saved := Saved{File: r.File, Saved: []Difference{}}
 	for _, d := range r.differs() {
-		if d.What != "state" {
+		if d.What != stateKey {
 			saved.Saved = append(saved.Saved, d)
 		}
 	}
 	if len(saved.Saved) == 0 {
 		return saved, nil
 	}
+	was, err := os.ReadFile(r.File)
+	if err != nil {
+		return saved, fmt.Errorf("save the configuration: %w", err)
+	}
+	if now, err := config.Parse(r.File, was); err != nil || !now.Says(r.file) {
+		return saved, Conflict("%s was changed since weir read it: it is left as it is. Reload it, or put back what was there, and save again", r.File)
+	}
 	cfg := r.Balancer.Config()
-	text, err := cfg.TOML()
+	text, err := cfg.Edit(r.File, was)
+	if err == nil && text == nil {
+		saved.Rewritten = true
+		text, err = cfg.TOML()
+	}
 	if err != nil {
 		return saved, err
 	}

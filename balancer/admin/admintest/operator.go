@@ -29,7 +29,9 @@ type Operator struct {
 	// Live are the sessions, Ended those that have ended.
 	Live, Ended []admin.Session
 	// Planned is what Plan and Reload return.
-	Planned admin.Plan
+	// Rewrites is what Save says of the file.
+	Rewrites bool
+	Planned  admin.Plan
 	// Feed carries the events.
 	Feed admin.Feed
 
@@ -274,7 +276,7 @@ func (o *Operator) Upgrade(_ context.Context, who admin.Who) (admin.Upgraded, er
 // Save pretends.
 func (o *Operator) Save(_ context.Context, who admin.Who) (admin.Saved, error) {
 	o.called(who, "save")
-	return admin.Saved{File: o.State.ConfigFile, Saved: o.State.Differs}, o.Err
+	return admin.Saved{File: o.State.ConfigFile, Saved: o.State.Differs, Rewritten: o.Rewrites}, o.Err
 }
 
 var _ admin.Operator = (*Operator)(nil)

@@ -263,6 +263,8 @@ func TestReloadUpgradeSave(t *testing.T) {
 	wantText(t, weir(t, "reload"), "/etc/weir.toml: no change\n")
 	wantText(t, weir(t, "upgrade"), "pid 4712 has taken over; the old process drains\n")
 	wantText(t, weir(t, "save"), "/etc/weir.toml: saved 1 change\n  pg/db1: weight = 3 (was 1)\n")
+	op.Rewrites = true
+	wantText(t, weir(t, "save"), "/etc/weir.toml: saved 1 change\n  pg/db1: weight = 3 (was 1)\nthe whole file was written anew: its comments are in /etc/weir.toml.old\n")
 	op.Planned = admin.Plan{File: "/etc/weir.toml", Changed: true, SessionsEnded: 1, Changes: []admin.Change{{Action: "remove", Frontend: "web", SessionsEnded: 1}}}
 	wantText(t, weir(t, "reload"), `
 /etc/weir.toml reloaded, with changes:
