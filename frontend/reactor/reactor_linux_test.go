@@ -2,7 +2,10 @@ package reactor
 
 import (
 	"context"
+	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
 	"time"
@@ -221,5 +224,50 @@ func TestSockaddr(t *testing.T) {
 	copy((*[unsafe.Sizeof(sa)]byte)(unsafe.Pointer(&sa))[:], inetSockaddr(netip.MustParseAddrPort("[::ffff:10.1.2.3]:5")))
 	if got, want := peer(&sa), netip.MustParseAddrPort("10.1.2.3:5"); got != want {
 		t.Errorf("a mapped address came back as %s, want %s", got, want)
+	}
+}
+
+// Listeners that are handed over before anybody was accepted are closed as well, and stay closed.
+func TestHandOverBeforeServing(t *testing.T) {
+	stock := relay.NewStock(0)
+	defer stock.Close()
+	r, err := New(1, stock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	pool, err := backend.NewPool(backend.PoolOptions{Strategy: "first", Backends: []backend.Options{{Name: "b", Network: "tcp", Address: "127.0.0.1:1"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "front")
+	s, err := r.Open(t.Context(), frontend.Options{
+		Bind: []frontend.Bind{{Network: "tcp4", Address: "127.0.0.1:0"}, {Network: "unix", Address: path}},
+		Pool: pool, Stock: stock, Log: zerolog.Nop(),
+		Rules: frontend.Rules{Dialer: backend.NewDialer(time.Second, sockopt.Options{}, nil)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Start()
+	defer r.Stop()
+	s.HandOver()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Serve(ended); err != nil {
+		t.Error(err)
+	}
+	s.Drain(t.Context())
+	if n := len(s.Sockets()); n != 0 {
+		t.Errorf("%d sockets can be handed over once more", n)
+	}
+	for _, a := range s.Addrs() {
+		if c, err := net.Dial(a.Network(), a.String()); err == nil {
+			c.Close()
+			t.Errorf("%s is still open", a)
+		}
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("the path is gone: %v", err)
 	}
 }

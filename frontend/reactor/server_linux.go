@@ -143,6 +143,9 @@ func (s *Server) change(kept, opened []*binding, rules *frontend.Rules) {
 
 // begin has every core accept.
 func (s *Server) begin(b *binding) {
+	if b.given {
+		return
+	}
 	s.LogListening(b.addr)
 	b.listeners[0].owner = b.own // from now on, for whoever it was inherited from
 	for _, l := range b.listeners {
@@ -152,10 +155,7 @@ func (s *Server) begin(b *binding) {
 
 // shut closes the listeners of an address, after those have been accepted that are in their queues.
 func (b *binding) shut(serving bool) {
-	if b.given {
-		return
-	}
-	if !serving {
+	if !serving || b.given {
 		b.close()
 		return
 	}
@@ -169,6 +169,9 @@ func (b *binding) shut(serving bool) {
 
 // close closes listeners that nobody accepts from.
 func (b *binding) close() {
+	if b.given {
+		return
+	}
 	for _, l := range b.listeners {
 		l.close()
 	}
@@ -267,6 +270,12 @@ func (s *Server) HandOver(of ...frontend.Bind) {
 	defer s.mu.Unlock()
 	for _, b := range s.bindings {
 		if b.given || len(of) > 0 && !slices.Contains(of, b.bind) {
+			continue
+		}
+		if !s.serving {
+			b.listeners[0].owner = false
+			b.close()
+			b.given = true
 			continue
 		}
 		b.given = true
