@@ -112,7 +112,7 @@ func TestOperate(t *testing.T) {
 		if r := weir(t, ".", "plan", "-c", o.file, "--admin", "unix:"+o.door); r.code != 3 || !strings.Contains(r.stdout, "two") {
 			t.Errorf("weir plan: exit %d\n%s", r.code, r.stdout)
 		}
-		write(t, o.file, text+"retries = 1\n")
+		write(t, o.file, text+"weight = 9\n")
 		if r := weir(t, ".", "save", "--admin", "unix:"+o.door); r.code != 1 || !strings.Contains(r.stderr, "was changed since weir read it") {
 			t.Errorf("weir save into a file that somebody works at: exit %d\n%s", r.code, r.stderr)
 		}

@@ -194,38 +194,50 @@ func TestB43UpgradeRemembersBackends(t *testing.T) {
 // One that has taken over a listener, and then cannot serve, leaves the path of a unix socket where it is. The path
 // goes with the last weir that has it.
 func TestB43UnixSocketOutlivesUpgrades(t *testing.T) {
-	engines(t, func(t *testing.T, engine string) {
-		_, echo := echoServer(t, "127.0.0.1:0", "")
-		taken := listen(t, "127.0.0.1:0")
-		path := filepath.Join(shortTempDir(t), "front.sock")
-		keys := "engine = %q\nbind_on = [\"unix:%s\", %q]\nhealth = { kind = \"none\" }"
-		file := configure(t, fmt.Sprintf(keys, engine, path, "127.0.0.1:0"), echo)
-		p := start(t, ".", "run", "-v", "-c", file)
-		p.stderr.awaitNth(t, "listening for connections", 2)
-		good := read(t, file)
-		write(t, file, read(t, configure(t, fmt.Sprintf(keys, engine, path, taken.Addr()), echo)))
-		p.signal(syscall.SIGUSR2)
-		p.stderr.await(t, "cannot upgrade: nothing has changed")
-		if got, err := talk("unix:"+path, "still here"); err != nil || got != "still here" {
-			t.Errorf("got %q and %v", got, err)
-		}
-		write(t, file, good)
-		p.signal(syscall.SIGUSR2)
-		line := p.stderr.await(t, "another process has taken over the listeners")
-		p.stderr.await(t, `"message":"stopped"`)
-		if got, err := talk("unix:"+path, "the next"); err != nil || got != "the next" {
-			t.Errorf("got %q and %v", got, err)
-		}
-		pid, err := strconv.Atoi(logField(t, line, "pid"))
-		if err != nil {
+	for _, toNoPath := range []bool{false, true} {
+		engines(t, func(t *testing.T, engine string) { unixSocketOutlivesUpgrades(t, engine, toNoPath) })
+	}
+}
+
+// unixSocketOutlivesUpgrades ends with a weir that has the unix socket, or with one that has not.
+func unixSocketOutlivesUpgrades(t *testing.T, engine string, toNoPath bool) {
+	_, echo := echoServer(t, "127.0.0.1:0", "")
+	taken := listen(t, "127.0.0.1:0")
+	path := filepath.Join(shortTempDir(t), "front.sock")
+	keys := "engine = %q\nbind_on = [\"unix:%s\", %q]\nhealth = { kind = \"none\" }"
+	file := configure(t, fmt.Sprintf(keys, engine, path, "127.0.0.1:0"), echo)
+	p := start(t, ".", "run", "-v", "-c", file)
+	p.stderr.awaitNth(t, "listening for connections", 2)
+	good := read(t, file)
+	write(t, file, read(t, configure(t, fmt.Sprintf(keys, engine, path, taken.Addr()), echo)))
+	p.signal(syscall.SIGUSR2)
+	p.stderr.await(t, "cannot upgrade: nothing has changed")
+	if got, err := talk("unix:"+path, "still here"); err != nil || got != "still here" {
+		t.Errorf("got %q and %v", got, err)
+	}
+	write(t, file, good)
+	p.signal(syscall.SIGUSR2)
+	line := p.stderr.await(t, "another process has taken over the listeners")
+	p.stderr.await(t, `"message":"stopped"`)
+	if got, err := talk("unix:"+path, "the next"); err != nil || got != "the next" {
+		t.Errorf("got %q and %v", got, err)
+	}
+	pid, err := strconv.Atoi(logField(t, line, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if toNoPath {
+		write(t, file, read(t, configure(t, fmt.Sprintf("engine = %q\nbind_on = \"127.0.0.1:0\"\nhealth = { kind = \"none\" }", engine), echo)))
+		send(t, pid, syscall.SIGUSR2)
+		if pid, err = strconv.Atoi(logField(t, p.stderr.awaitNth(t, "another process has taken over the listeners", 2), "pid")); err != nil {
 			t.Fatal(err)
 		}
-		send(t, pid, syscall.SIGTERM)
-		p.wantExit(t, 0) // of both: they share what they say it with
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("the path is still there: %v", err)
-		}
-	})
+	}
+	send(t, pid, syscall.SIGTERM)
+	p.wantExit(t, 0) // of all: they share what they say it with
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the path is still there: %v", err)
+	}
 }
 
 // SIGHUP goes over to what the file says now; a file that is wrong changes nothing and says where.

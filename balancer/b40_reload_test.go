@@ -253,6 +253,10 @@ func TestB40ProbesEnd(t *testing.T) {
 		probed := file("interval = \"10ms\"\nfall = 1")
 		w := startWeirFile(t, probed)
 		w.state(0, backend.Down)
+		w.mustReload(probed + "disabled = true\n") // it says nothing of its health that it is not asked
+		if n := w.log.count("no longer probed"); n != 0 {
+			t.Error("a disabled backend counts as up")
+		}
 		w.mustReload(strings.Replace(probed, "interval = \"10ms\"\nfall = 1", "kind = \"none\"", 1))
 		w.state(0, backend.Up)
 	})

@@ -101,7 +101,9 @@ func (p *part) followProbers(before *config.Frontend, added []*backend.Backend) 
 			continue
 		}
 		old.stop()
-		if fresh == nil { // nobody will say any more that it is up
+	}
+	if p.config.Health.Kind == "none" { // nobody will say any more that they are up
+		for _, b := range p.pool.Backends() {
 			p.pool.SetUp(b, true, "no longer probed")
 		}
 	}

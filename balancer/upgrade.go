@@ -74,6 +74,9 @@ func (b *Balancer) Upgrade(ctx context.Context, s Successor) (pid int, err error
 	for _, p := range b.parts {
 		p.frontend.HandOver()
 	}
+	b.mu.Lock()
+	b.stopping = true
+	b.mu.Unlock()
 	b.log.Warn().Int("pid", process.Pid).Msg("another process has taken over the listeners")
 	return process.Pid, nil
 }

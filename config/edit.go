@@ -18,16 +18,21 @@ func (c *Config) Edit(file string, data []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	body := bytes.TrimPrefix(data, []byte("\ufeff"))
+	body := slices.Clone(bytes.TrimPrefix(data, []byte("\ufeff")))
+	mark := data[:len(data)-len(body)]
+	eol := "\n"
+	if bytes.Contains(body, []byte("\r\n")) {
+		eol = "\r\n"
+	}
+	if len(body) > 0 && body[len(body)-1] != '\n' {
+		body = append(body, eol...)
+	}
 	r := newReport(file, body)
 	now, root, index := parse(r)
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	e := &editor{data: body, index: index, headers: headersIn(root), eol: "\n"}
-	if bytes.Contains(body, []byte("\r\n")) {
-		e.eol = "\r\n"
-	}
+	e := &editor{data: body, index: index, headers: headersIn(root), eol: eol}
 	for i := range now.Frontends {
 		f := &now.Frontends[i]
 		for j := range c.Frontends {
@@ -36,7 +41,7 @@ func (c *Config) Edit(file string, data []byte) ([]byte, error) {
 			}
 		}
 	}
-	edited := append(data[:len(data)-len(body):len(data)-len(body)], e.apply()...)
+	edited := slices.Concat(mark, e.apply())
 	if is, err := Parse(file, edited); err != nil || !says(is, text) {
 		return nil, nil // it needs more than that
 	}
@@ -103,8 +108,9 @@ func headersIn(n *node) (offsets []int) {
 	return offsets
 }
 
+// frontend changes the backends of one. Those that are in another order now are removed and added again.
 func (e *editor) frontend(now, want *Frontend) {
-	last := -1
+	last, kept := 0, 0 // where the backends end; how many of want are there, in this order
 	for i := range now.Backends {
 		b := &now.Backends[i]
 		n := e.index.nodes[b]
@@ -112,29 +118,21 @@ func (e *editor) frontend(now, want *Frontend) {
 			return
 		}
 		last = max(last, e.end(n))
-		if to := want.backendLike(b); to != nil {
-			e.backend(n, b, to)
+		if kept < len(want.Backends) && want.Backends[kept].is(b) {
+			e.backend(n, b, &want.Backends[kept])
+			kept++
 		} else {
 			e.replace(e.comments(n.offset), e.end(n), "")
 		}
 	}
-	if last < 0 {
-		return
-	}
-	for i := range want.Backends {
-		if b := &want.Backends[i]; now.backendLike(b) == nil {
-			e.replace(last, last, e.newBackend(b))
-		}
+	for i := range want.Backends[kept:] {
+		e.replace(last, last, e.newBackend(&want.Backends[kept+i]))
 	}
 }
 
-func (f *Frontend) backendLike(b *Backend) *Backend {
-	for i := range f.Backends {
-		if like := &f.Backends[i]; like.Name == b.Name && like.ForwardTo == b.ForwardTo {
-			return like
-		}
-	}
-	return nil
+// is says whether they are the same backend, whatever else is said of it.
+func (b *Backend) is(other *Backend) bool {
+	return b.Name == other.Name && b.ForwardTo == other.ForwardTo
 }
 
 // end is where the lines of a table end: after the last that is no comment, and not empty.
@@ -155,17 +153,22 @@ func (e *editor) end(n *node) int {
 
 func (e *editor) lineStart(at int) int { return bytes.LastIndexByte(e.data[:at], '\n') + 1 }
 
-// comments is where the lines of comment begin that stand right above a header, and the empty ones above those.
+// comments is where the lines of comment begin that stand right above a header, and the empty ones above those. What
+// stands right below something else belongs to that.
 func (e *editor) comments(header int) int {
-	at := e.lineStart(header)
-	empty := false
+	top := e.lineStart(header)
+	at, empty := top, false
 	for at > 0 {
 		start := e.lineStart(at - 1)
 		line := bytes.TrimSpace(e.data[start:at])
-		if len(line) > 0 && (empty || line[0] != '#') {
-			break
+		switch {
+		case len(line) == 0:
+			empty = true
+		case empty:
+			return at
+		case line[0] != '#':
+			return top
 		}
-		empty = empty || len(line) == 0
 		at = start
 	}
 	return at
@@ -232,15 +235,9 @@ func (e *editor) lineFrom(start int) []byte {
 	return e.data[start:]
 }
 
-// line is one more line at the end of a table, with the indentation of its header. The last line of a file need
-// not have an end.
+// line is one more line at the end of a table, with the indentation of its header.
 func (e *editor) line(n *node, text string) string {
-	indent := string(e.data[e.lineStart(n.offset):n.offset])
-	before := ""
-	if end := e.end(n); end > 0 && e.data[end-1] != '\n' {
-		before = e.eol
-	}
-	return before + indent + text + e.eol
+	return string(e.data[e.lineStart(n.offset):n.offset]) + text + e.eol
 }
 
 func (e *editor) newBackend(b *Backend) string {
@@ -257,9 +254,6 @@ func (e *editor) newBackend(b *Backend) string {
 	}
 	if b.Backup {
 		lines = append(lines, "backup = true")
-	}
-	if len(e.data) > 0 && e.data[len(e.data)-1] != '\n' {
-		lines = slices.Insert(lines, 0, "")
 	}
 	return strings.Join(lines, e.eol) + e.eol
 }

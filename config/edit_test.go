@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,6 +70,12 @@ func TestEdit(t *testing.T) {
 			func(f []config.Frontend) { f[0].Backends = append(f[0].Backends, added) },
 			"10.0.0.2:5432\"\n", "10.0.0.2:5432\"\n\n[[frontend.backend]]\nforward_to = \"10.0.0.9:5432\"\nweight = 1\n",
 		},
+		"removed and added again": {
+			func(f []config.Frontend) { slices.Reverse(f[0].Backends) },
+			edited[strings.Index(edited, "\n  # the big"):strings.Index(edited, "  # gone by")],
+			"\n  # the old machine\n  [[frontend.backend]]\n  forward_to = \"10.0.0.2:5432\"\n" +
+				"\n[[frontend.backend]]\nname = \"db1\"\nforward_to = \"10.0.0.1:5432\"\nweight = 3\nmax_connections = 32\n",
+		},
 		"removed, added and changed": {
 			func(f []config.Frontend) {
 				f[0].Backends[0].Weight = 4
@@ -92,6 +99,25 @@ func TestEdit(t *testing.T) {
 			if err != nil || string(got) != want {
 				t.Errorf("%s: got %v\n%s\nwant\n%s", name, err, got, want)
 			}
+		}
+	}
+}
+
+// A comment right below something belongs to that, and stays.
+func TestEditRemovesNoOtherComments(t *testing.T) {
+	const text = "[frontend]\nbind_on = \"127.0.0.1:0\"\n# retries = 3\n[[frontend.backend]]\nforward_to = \"127.0.0.1:1\"\n" +
+		"# [[frontend.backend]]\n# forward_to = \"127.0.0.1:9\"\n[[frontend.backend]]\nforward_to = \"127.0.0.1:2\""
+	for i, want := range []string{
+		strings.Replace(text, "[[frontend.backend]]\nforward_to = \"127.0.0.1:1\"\n", "", 1) + "\n",
+		strings.TrimSuffix(text, "[[frontend.backend]]\nforward_to = \"127.0.0.1:2\""),
+	} {
+		cfg, err := config.Parse("weir.toml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.Frontends[0].Backends = slices.Delete(cfg.Frontends[0].Backends, i, i+1)
+		if got, err := cfg.Edit("weir.toml", []byte(text)); err != nil || string(got) != want {
+			t.Errorf("without the backend %d: got %v\n%s\nwant\n%s", i, err, got, want)
 		}
 	}
 }

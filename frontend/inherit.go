@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 )
 
@@ -47,6 +48,7 @@ func Copies(sockets []Socket) (files []*os.File, err error) {
 type Inherited struct {
 	mu      sync.Mutex
 	sockets []inherited
+	paths   []string // of weir's own unix sockets that nobody has taken, and that are closed
 }
 
 type inherited struct {
@@ -117,9 +119,24 @@ func (in *Inherited) Close() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for _, s := range in.sockets {
+		if s.file.Name() == OwnSocket && s.addr.Network() == "unix" {
+			in.paths = append(in.paths, s.addr.String())
+		}
 		s.file.Close()
 	}
 	in.sockets = nil
+}
+
+// RemovePaths removes the paths of weir's own unix sockets that were closed because nobody has taken them.
+func (in *Inherited) RemovePaths() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, path := range in.paths {
+		if !strings.HasPrefix(path, "@") {
+			os.Remove(path)
+		}
+	}
+	in.paths = nil
 }
 
 // matcher says which addresses are that one. With port 0 it takes those of one port only, the first it sees.

@@ -118,8 +118,8 @@ type Saved struct {
 	File string `json:"file"`
 	// Saved are the differences that there were.
 	Saved []Difference `json:"saved"`
-	// Rewritten says that the whole file was written anew, without its comments, for it has not a header for each
-	// backend.
+	// Rewritten says that the whole file was written anew, without its comments, for it could not be changed in
+	// place: it has not a header for each backend, say.
 	Rewritten bool `json:"rewritten"`
 }
 

@@ -35,6 +35,8 @@ type Running struct {
 	file     *config.Config
 	reloaded *time.Time
 	changed  map[place]edit
+	// upgrading says that another process is taking over.
+	upgrading bool
 }
 
 // edit is who changed something, and when.
@@ -58,16 +60,22 @@ type Said struct {
 	At       time.Time `json:"at"`
 }
 
-// Said returns who said something of the states of backends, for a process that takes over.
-func (r *Running) Said() (all []Said) {
+// BeginUpgrade returns who said something of the states of backends, for a process that takes over. Until the end
+// is called, if ever, nobody can say anything new: the other process would not hear of it.
+func (r *Running) BeginUpgrade() (all []Said, end func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.upgrading = true
 	for k, e := range r.changed {
 		if k.what == stateKey {
 			all = append(all, Said{k.frontend, k.backend, e.who, e.at})
 		}
 	}
-	return all
+	return all, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.upgrading = false
+	}
 }
 
 // Recall takes up what was said in the process before this one.
@@ -141,6 +149,9 @@ func (r *Running) SetBackend(ctx context.Context, who Who, frontend, name string
 			return Backend{}, err
 		}
 		v, _ = r.Balancer.View(frontend) // with what it is now
+	}
+	if change.State != nil && r.upgrading {
+		return Backend{}, Conflict("another process is taking over, and would not hear of it: try again when it has")
 	}
 	if change.State != nil {
 		v.Pool.SetAdmin(b, adminState(*change.State), "set to "+*change.State+" by "+who.Name)
@@ -370,8 +381,8 @@ func (r *Running) Upgrade(ctx context.Context, who Who) (Upgraded, error) {
 	return Upgraded{PID: pid}, nil
 }
 
-// Save writes into the file what differs from it. Comments and order stay if the file has a header for each
-// backend; else it is written anew. What was there before is beside it with ".old" at the end. A backend that is
+// Save writes into the file what differs from it. The rest of the file stays as it is, if that can be; else all of
+// it is written anew. What was there before is beside it with ".old" at the end. A backend that is
 // kept from serving by hand is not in the file for that. A file that is not what weir follows is left alone.
 func (r *Running) Save(_ context.Context, _ Who) (Saved, error) {
 	r.mu.Lock()
@@ -389,8 +400,13 @@ func (r *Running) Save(_ context.Context, _ Who) (Saved, error) {
 	if err != nil {
 		return saved, fmt.Errorf("save the configuration: %w", err)
 	}
-	if now, err := config.Parse(r.File, was); err != nil || !now.Says(r.file) {
-		return saved, Conflict("%s was changed since weir read it: it is left as it is. Reload it, or put back what was there, and save again", r.File)
+	now, err := config.Parse(r.File, was)
+	if err != nil {
+		return saved, err
+	}
+	if !now.Says(r.file) {
+		return saved, Conflict("%s was changed since weir read it, and is left as it is: put back what was there and save again, "+
+			"or reload it, which forgets what was not saved", r.File)
 	}
 	cfg := r.Balancer.Config()
 	text, err := cfg.Edit(r.File, was)

@@ -159,7 +159,7 @@ func (r *Running) status(v *balancer.View, s *backend.Status) Backend {
 			b.LearnedFloor = c.Min
 		}
 	}
-	b.Added = !r.filed(v.Name, name)
+	b.Added = !r.filed(v.Name, name, s.Backend.Address())
 	for f, n := range s.Totals.Failed {
 		if n > 0 {
 			b.Failed[backend.Failure(f).String()] = n
@@ -169,9 +169,14 @@ func (r *Running) status(v *balancer.View, s *backend.Status) Backend {
 }
 
 // filed says whether the file has a backend.
-func (r *Running) filed(frontend, name string) bool {
+func (r *Running) filed(frontend, name, address string) bool {
 	return slices.ContainsFunc(r.file.Frontends, func(f config.Frontend) bool {
-		return f.Name == frontend && configured(&f, name) != nil
+		b := configured(&f, name)
+		if f.Name != frontend || b == nil {
+			return false
+		}
+		_, at := b.ForwardTo.Dial()
+		return at == address
 	})
 }
 

@@ -90,7 +90,7 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 		r.running.Reloaded = r.door.Refresh
 	}
 	r.recall(handed.Memory)
-	return r.run(ctx, signals.all, handed)
+	return r.run(ctx, signals.all, handed, there)
 }
 
 // memory is what one process tells the next.
@@ -130,12 +130,12 @@ func takeDoor(o *admin.Options, there *frontend.Inherited) (own bool, err error)
 	return own, nil
 }
 
-func (r *runner) run(parent context.Context, signals <-chan os.Signal, handed *balancer.Handed) error {
+func (r *runner) run(parent context.Context, signals <-chan os.Signal, handed *balancer.Handed, there *frontend.Inherited) error {
 	r.stop, r.endStop = context.WithCancel(parent)
 	r.now, r.endNow = context.WithCancel(parent)
 	defer r.endNow()
 	defer background(r.now, func(ctx context.Context) { r.obey(ctx, signals) })()
-	defer background(r.now, func(ctx context.Context) { r.announce(ctx, handed) })()
+	defer background(r.now, func(ctx context.Context) { r.announce(ctx, handed, there) })()
 	if r.watches {
 		defer background(r.stop, r.watch)()
 	}
@@ -154,7 +154,7 @@ func (r *runner) run(parent context.Context, signals <-chan os.Signal, handed *b
 
 // announce tells those who wait that weir serves: the process whose place it takes, and systemd
 // (sd_notify(3)).
-func (r *runner) announce(ctx context.Context, handed *balancer.Handed) {
+func (r *runner) announce(ctx context.Context, handed *balancer.Handed, there *frontend.Inherited) {
 	select {
 	case <-r.b.Started():
 	case <-ctx.Done():
@@ -163,6 +163,7 @@ func (r *runner) announce(ctx context.Context, handed *balancer.Handed) {
 	if err := handed.Ready(); err != nil {
 		r.log.Warn().Err(err).Msg("cannot tell the process before this one that it is done")
 	}
+	there.RemovePaths() // the process before this one does not go on any more
 	r.notify(daemon.SdNotifyReady + "\n" + mainPID())
 	r.watchdog(ctx)
 }
@@ -277,7 +278,13 @@ func (r *runner) succeed(ctx context.Context) (pid int, err error) {
 			return 0, err
 		}
 	}
-	if s.Memory, err = json.Marshal(memory{r.b.Memory(), r.running.Said()}); err != nil {
+	said, goOn := r.running.BeginUpgrade()
+	defer func() {
+		if err != nil {
+			goOn()
+		}
+	}()
+	if s.Memory, err = json.Marshal(memory{r.b.Memory(), said}); err != nil {
 		return 0, err
 	}
 	if pid, err = r.b.Upgrade(ctx, s); err != nil {

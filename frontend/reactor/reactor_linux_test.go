@@ -271,3 +271,46 @@ func TestHandOverBeforeServing(t *testing.T) {
 		t.Errorf("the path is gone: %v", err)
 	}
 }
+
+// What is set on a socket that two servers have is set when the second begins to serve: until then the first may
+// be the one that goes on.
+func TestInheritedSocketIsLeftAloneUntilServing(t *testing.T) {
+	_, first := serving(t, netip.MustParseAddrPort("127.0.0.1:1"))
+	sockets := first.Sockets()
+	files, err := frontend.Copies(sockets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := frontend.Inherit(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.Close()
+	userTimeout := func() int {
+		v, err := unix.GetsockoptInt(int(sockets[0].FD), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	second, err := first.reactor.Open(t.Context(), frontend.Options{
+		Bind: []frontend.Bind{{Network: "tcp4", Address: first.Addrs()[0].String()}}, Inherited: there,
+		Pool: first.Options.Pool, Stock: first.Options.Stock, Log: zerolog.Nop(),
+		Rules: frontend.Rules{Dialer: backend.NewDialer(time.Second, sockopt.Options{}, nil), Socket: sockopt.Options{UserTimeout: 7 * time.Second}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := userTimeout(); got != 0 {
+		t.Errorf("before it serves: TCP_USER_TIMEOUT %d, want 0 as before", got)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := second.Serve(ended); err != nil {
+		t.Error(err)
+	}
+	second.Drain(t.Context())
+	if got := userTimeout(); got != 7000 {
+		t.Errorf("when it has served: TCP_USER_TIMEOUT %d, want 7000", got)
+	}
+}

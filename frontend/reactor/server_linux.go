@@ -130,7 +130,7 @@ func (s *Server) change(kept, opened []*binding, rules *frontend.Rules) {
 			b.shut(s.serving)
 		}
 	}
-	for _, b := range slices.Concat(kept, opened) {
+	for _, b := range kept {
 		b.inherit(rules)
 	}
 	s.bindings = append(kept, opened...)
@@ -147,6 +147,7 @@ func (s *Server) begin(b *binding) {
 		return
 	}
 	s.LogListening(b.addr)
+	b.inherit(s.Current())       // not before: somebody else may have served with these sockets, and have gone on
 	b.listeners[0].owner = b.own // from now on, for whoever it was inherited from
 	for _, l := range b.listeners {
 		l.port.Post(func() { l.port.open(l) })

@@ -114,7 +114,7 @@ func measurePool(ctx context.Context, o options, s *stage, t *table, strategy st
 				t.failed(strategy+" with "+p.name, err)
 				continue
 			}
-			t.add(p.name, sample{strategy: v["CPU µs/connection"]})
+			t.add(i, p.name, sample{strategy: v["CPU µs/connection"]})
 		}
 	}
 	return nil

@@ -32,7 +32,7 @@ func measureCalls(ctx context.Context, s *stage, r *report) error {
 				t.failed(p.name, err)
 				continue
 			}
-			t.add(p.name, sample{t.Figures[0]: n})
+			t.add(0, p.name, sample{t.Figures[0]: n})
 		}
 	}
 	r.add(t)

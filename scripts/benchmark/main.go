@@ -157,7 +157,7 @@ func rounds(ctx context.Context, o options, s *stage, w row, r *report) error {
 				t.failed(p.name, err)
 				continue
 			}
-			t.add(p.name, sample)
+			t.add(i, p.name, sample)
 		}
 	}
 	r.add(t)

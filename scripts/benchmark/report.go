@@ -36,18 +36,24 @@ type table struct {
 	// Ratios are the reactor's figures by those of the best peer, round by round: medians.
 	Ratios sample   `json:"ratios"`
 	Errors []string `json:"errors,omitempty"`
+
+	rounds map[string]map[string][]int // in which the samples were taken
 }
 
 func newTable(work string, figures []string) *table {
-	return &table{Work: work, Figures: figures, Samples: map[string]map[string][]float64{}, Medians: map[string]sample{}, Ratios: sample{}}
+	return &table{
+		Work: work, Figures: figures, Samples: map[string]map[string][]float64{}, Medians: map[string]sample{}, Ratios: sample{},
+		rounds: map[string]map[string][]int{},
+	}
 }
 
-func (t *table) add(name string, s sample) {
+func (t *table) add(round int, name string, s sample) {
 	if t.Samples[name] == nil {
-		t.Samples[name] = map[string][]float64{}
+		t.Samples[name], t.rounds[name] = map[string][]float64{}, map[string][]int{}
 	}
 	for figure, v := range s {
 		t.Samples[name][figure] = append(t.Samples[name][figure], v)
+		t.rounds[name][figure] = append(t.rounds[name][figure], round)
 	}
 }
 
@@ -133,19 +139,18 @@ func (t *table) ratio(figure string) (worst float64) {
 	return worst
 }
 
-// against compares two within each round, and returns the median: the machine may be twice as fast in one round
-// as in another. Where rounds have failed it compares the medians. 0: there is nothing to compare.
+// against compares two within each round in which both were measured, and returns the median: the machine may be
+// twice as fast in one round as in another. 0: there is nothing to compare.
 func (t *table) against(name, other, figure string) float64 {
-	a, b := t.Samples[name][figure], t.Samples[other][figure]
-	if len(a) == 0 || len(b) == 0 || median(b) == 0 {
+	var ratios []float64
+	for i, round := range t.rounds[name][figure] {
+		j := slices.Index(t.rounds[other][figure], round)
+		if j >= 0 && t.Samples[other][figure][j] != 0 {
+			ratios = append(ratios, t.Samples[name][figure][i]/t.Samples[other][figure][j])
+		}
+	}
+	if len(ratios) == 0 {
 		return 0
-	}
-	if len(a) != len(b) || slices.Contains(b, 0) {
-		return median(a) / median(b)
-	}
-	ratios := make([]float64, len(a))
-	for i := range a {
-		ratios[i] = a[i] / b[i]
 	}
 	return median(ratios)
 }

@@ -109,7 +109,7 @@ func measureVariants(ctx context.Context, o options, s *stage, r *report, name s
 				t.failed(p.name, err)
 				continue
 			}
-			t.add(p.name, v)
+			t.add(i, p.name, v)
 		}
 	}
 	r.addVariants(t, started)
