@@ -118,6 +118,11 @@ func (b *Balancer) makeReactor(cfg *config.Config) (err error) {
 	if b.reactor, err = reactor.New(reactor.Loops(), b.stock); err != nil {
 		return err
 	}
+	if cfg.PinLoops {
+		if err := b.reactor.Pin(); err != nil {
+			b.log.Warn().Err(err).Msg("pin_loops has no effect")
+		}
+	}
 	if b.watching != nil {
 		b.reactor.Start()
 	}

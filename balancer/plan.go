@@ -203,7 +203,7 @@ func (d *differ) fields(where Change, from, to reflect.Value) {
 			}
 			c := where
 			c.Key, c.From, c.To = c.Key+key, text(a), text(b)
-			if c.Frontend == "" && (strings.HasPrefix(c.Key, "admin.") || c.Key == "log.file") {
+			if c.Frontend == "" && (strings.HasPrefix(c.Key, "admin.") || c.Key == "log.file" || c.Key == "pin_loops") {
 				c.Note = atStart
 			}
 			d.add(c)

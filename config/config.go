@@ -15,6 +15,9 @@ type Config struct {
 	// MaxSessions bounds the sessions of the whole process at one time; further clients wait in the
 	// kernel's accept queues. 0, the default: bounded by file descriptors only.
 	MaxSessions int `toml:"max_sessions"`
+	// PinLoops keeps each loop of the reactor on a core of its own, and gives it the clients whose packets arrive
+	// there. Default false.
+	PinLoops bool `toml:"pin_loops"`
 	// Frontends holds one or more frontends: one [frontend] table, or many [[frontend]].
 	Frontends []Frontend `toml:"frontend"`
 	Shutdown  Shutdown   `toml:"shutdown"`

@@ -16,6 +16,7 @@ const Supported = true
 // Reactor is the loops of a process.
 type Reactor struct {
 	cores   []*core
+	cpus    []int // that the cores are pinned to; nil: they are not
 	running errgroup.Group
 	over    chan struct{} // closed when no loop runs any more
 }
@@ -62,8 +63,8 @@ func Loops() int { return runtime.GOMAXPROCS(0) }
 // given to be as many more.
 func (r *Reactor) Start() {
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + len(r.cores))
-	for _, c := range r.cores {
-		r.running.Go(func() error { c.Run(); return nil })
+	for i := range r.cores {
+		r.running.Go(func() error { r.run(i); return nil })
 	}
 }
 

@@ -32,6 +32,9 @@ func (r *Reactor) Open(context.Context, frontend.Options) (*Server, error) {
 	return nil, errUnsupported
 }
 
+// Pin fails.
+func (r *Reactor) Pin() error { return errUnsupported }
+
 // Start does nothing.
 func (r *Reactor) Start() {}
 

@@ -147,8 +147,10 @@ func (s *Server) begin(b *binding) {
 		return
 	}
 	s.LogListening(b.addr)
-	b.inherit(s.Current())       // not before: somebody else may have served with these sockets, and have gone on
-	b.listeners[0].owner = b.own // from now on, for whoever it was inherited from
+	// Not before: somebody else may have served with these sockets, and have gone on.
+	b.inherit(s.Current())
+	s.reactor.steer(b)
+	b.listeners[0].owner = b.own
 	for _, l := range b.listeners {
 		l.port.Post(func() { l.port.open(l) })
 	}

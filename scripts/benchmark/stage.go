@@ -72,6 +72,9 @@ func (s *stage) begin(ctx context.Context) error {
 	if err := s.add("weir reactor", "127.77.0.1", s.weir, "--version", "-c", conf("weir-reactor.toml")); err != nil {
 		return err
 	}
+	if err := s.add("weir pinned", "127.77.0.5", s.weir, "--version", "-c", conf("weir-pinned.toml")); err != nil {
+		return err
+	}
 	if err := s.add("weir copy", "127.77.0.2", s.weir, "--version", "-c", conf("weir-copy.toml")); err != nil {
 		return err
 	}
