@@ -284,7 +284,7 @@ func TestB19SessionTimeout(t *testing.T) {
 			ended := end(client)
 			go flood(client)
 			server := s.accept()
-			go io.Copy(server, server)
+			go sendBack(server)
 			took := (<-ended).Sub(began)
 			line := w.wantEnd(frontend.SessionTimeout, "PD")
 			if line.BytesUp == 0 || line.BytesDown == 0 {

@@ -38,7 +38,7 @@ func mirror(t *testing.T) *server {
 			}
 			serving.Go(func() {
 				defer c.Close()
-				io.Copy(c, c)
+				sendBack(c)
 			})
 		}
 	})

@@ -137,7 +137,7 @@ func beBackend() error {
 	c := a.(*net.TCPConn)
 	switch os.Getenv("WEIR_TEST_MANNER") {
 	case "echo":
-		_, err = io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c})
+		sendBack(c)
 	case "sender": // sends for ever
 		for err == nil {
 			_, err = c.Write(make([]byte, 64<<10))

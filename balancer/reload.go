@@ -146,17 +146,21 @@ func (b *Balancer) prepare(ctx context.Context, cfg *config.Config) (next *prepa
 
 // handOver finds the addresses that one part gives up and another wants, and returns copies of their sockets.
 func (n *prepared) handOver(parts []*part, cfg *config.Config) (*frontend.Inherited, error) {
-	wanted, kept := make(map[frontend.Bind]bool), make(map[string][]frontend.Bind)
+	had, kept := make(map[string][]frontend.Bind), make(map[string][]frontend.Bind)
+	for _, p := range parts {
+		had[p.name] = binds(p.config.BindOn)
+	}
+	wanted := make(map[frontend.Bind]bool) // by a frontend that has it not
 	for i := range cfg.Frontends {
 		c := &cfg.Frontends[i]
 		kept[c.Name] = binds(c.BindOn)
 		for _, bind := range kept[c.Name] {
-			wanted[bind] = true
+			wanted[bind] = wanted[bind] || !slices.Contains(had[c.Name], bind)
 		}
 	}
 	var files []*os.File
 	for _, p := range parts {
-		for _, bind := range binds(p.config.BindOn) {
+		for _, bind := range had[p.name] {
 			if !wanted[bind] || slices.Contains(kept[p.name], bind) {
 				continue
 			}
