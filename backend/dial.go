@@ -39,17 +39,17 @@ func (d *Dialer) Socket() sockopt.Options { return d.socket }
 // Resolve looks up the addresses of a tcp backend, in the order in which they are to be tried. The error
 // is as that of Dial.
 func (d *Dialer) Resolve(ctx context.Context, b *Backend) ([]netip.AddrPort, error) {
-	host, port, err := net.SplitHostPort(b.address)
+	host, port, err := net.SplitHostPort(b.id.Address)
 	if err != nil {
-		return nil, fmt.Errorf("dial backend %s: %w", b.name, err)
+		return nil, fmt.Errorf("dial backend %s: %w", b.id.Name, err)
 	}
 	number, err := net.DefaultResolver.LookupPort(ctx, "tcp", port)
 	if err != nil {
-		return nil, fmt.Errorf("dial backend %s: %w", b.name, err)
+		return nil, fmt.Errorf("dial backend %s: %w", b.id.Name, err)
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return nil, fmt.Errorf("dial backend %s: %w", b.name, err)
+		return nil, fmt.Errorf("dial backend %s: %w", b.id.Name, err)
 	}
 	list := make([]netip.AddrPort, len(ips))
 	for i, ip := range ips {
@@ -61,28 +61,29 @@ func (d *Dialer) Resolve(ctx context.Context, b *Backend) ([]netip.AddrPort, err
 // Dial connects to b. Where one source address has no free port the next is tried. The caller owns
 // the connection. See [Classify] for the error.
 func (d *Dialer) Dial(ctx context.Context, b *Backend) (net.Conn, error) {
-	c, err := d.dial(ctx, b)
+	c, err := d.DialAddress(ctx, b.id.Network, b.id.Address)
 	if err != nil {
-		return nil, fmt.Errorf("dial backend %s: %w", b.name, err)
+		return nil, fmt.Errorf("dial backend %s: %w", b.id.Name, err)
 	}
 	return c, nil
 }
 
-func (d *Dialer) dial(ctx context.Context, b *Backend) (net.Conn, error) {
+// DialAddress connects to an address as Dial does to that of a backend.
+func (d *Dialer) DialAddress(ctx context.Context, network, address string) (net.Conn, error) {
 	var to netip.Addr
-	if ap, err := netip.ParseAddrPort(b.address); err == nil {
+	if ap, err := netip.ParseAddrPort(address); err == nil {
 		to = ap.Addr()
 	}
-	sources := d.Sources(b, to)
+	sources := d.sourcesFor(network, to)
 	if len(sources) == 0 {
-		return d.dialer.DialContext(ctx, b.network, b.address)
+		return d.dialer.DialContext(ctx, network, address)
 	}
 	var err error
 	for _, source := range sources {
 		from := d.dialer
 		from.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0))
 		var c net.Conn
-		if c, err = from.DialContext(ctx, b.network, b.address); !portsExhausted(err) {
+		if c, err = from.DialContext(ctx, network, address); !portsExhausted(err) {
 			return c, err
 		}
 	}
@@ -93,7 +94,11 @@ func (d *Dialer) dial(ctx context.Context, b *Backend) (net.Conn, error) {
 // are to be tried; none: the kernel chooses. With the zero to, of a host whose name is not resolved
 // yet, all are returned: net.Dialer then keeps to the family of the source.
 func (d *Dialer) Sources(b *Backend, to netip.Addr) []netip.Addr {
-	if len(d.sources) == 0 || b.network != "tcp" {
+	return d.sourcesFor(b.id.Network, to)
+}
+
+func (d *Dialer) sourcesFor(network string, to netip.Addr) []netip.Addr {
+	if len(d.sources) == 0 || network != "tcp" {
 		return nil
 	}
 	first := int(d.turn.Add(1) - 1)

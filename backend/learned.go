@@ -44,7 +44,21 @@ func (p *Pool) observe(b *Backend, s learn.Sample) {
 
 func (p *Pool) relearn(b *Backend, now time.Duration) {
 	b.max = b.learned.Limit()
-	b.tier.tell(b, now, p.opts.SlowStart)
+	if !b.removed() {
+		b.tier.tell(b, now, p.opts.SlowStart)
+	}
+}
+
+// gatherLearners finds the backends that have learned limits.
+func (p *Pool) gatherLearners() {
+	l := &p.learners
+	l.all, l.due = nil, neverDue
+	for _, b := range p.all {
+		if b.learned != nil {
+			l.all = append(l.all, b)
+			l.due = 0 // as soon as anybody looks
+		}
+	}
 }
 
 // settleLearned does what time alone has decided about the learned limits.

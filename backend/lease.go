@@ -18,6 +18,7 @@ type Lease struct {
 	flow    *flow
 	active  int32 // sessions of the backend when it was given, this one included
 	watched bool  // somebody wants to know how it goes; what the lock need not be taken for otherwise
+	early   bool  // an early end counts
 }
 
 // Backend returns the backend of the lease, or nil once it is released.
@@ -35,14 +36,7 @@ func (l *Lease) Release() {
 }
 
 // release is Release with the lock held.
-func (p *Pool) release(l *Lease) {
-	b := p.giveBack(l)
-	var now time.Duration
-	if b.rampFrom > 0 { // only then does the time matter
-		now = p.Since()
-	}
-	b.tier.tell(b, now, p.opts.SlowStart)
-}
+func (p *Pool) release(l *Lease) { p.inform(p.giveBack(l)) }
 
 // Connected reports how long the connection took to open.
 func (l *Lease) Connected(took time.Duration) {
@@ -53,11 +47,16 @@ func (l *Lease) Connected(took time.Duration) {
 	now := p.Since()
 	p.mu.Lock()
 	defer p.unlock()
-	if b.tier.observer != nil {
-		b.tier.observer.Observe(b.index, took, now)
-	}
+	p.observeConnect(b, took, now)
 	if b.learned != nil {
 		p.observe(b, learn.Sample{Kind: learn.Connect, Latency: took, Active: int(l.active), Now: now})
+	}
+}
+
+// observeConnect tells a strategy that goes by latency.
+func (p *Pool) observeConnect(b *Backend, took, now time.Duration) {
+	if !b.removed() && b.tier.observer != nil {
+		b.tier.observer.Observe(b.index, took, now)
 	}
 }
 
@@ -71,15 +70,30 @@ func (l *Lease) Failed(f Failure) {
 	b := p.giveBack(l)
 	b.totals.Failed[f]++
 	if f.blamesBackend() {
-		if b.tier.observer != nil { // a refusal comes fast, which is no virtue
-			b.tier.observer.Observe(b.index, failureLatency, now)
-		}
+		p.observeConnect(b, failureLatency, now) // a refusal comes fast, which is no virtue
 		if b.learned != nil {
 			p.observe(b, learn.Sample{Kind: learn.Connect, Active: active, Now: now, Failed: true})
 		}
-		if b.failures.Fail(now) {
-			p.eject(b, f, now)
-		}
+		p.failedOn(b, f.String(), now)
 	}
-	b.tier.tell(b, now, p.opts.SlowStart)
+	p.inform(b)
+}
+
+// CountsEarlyEnd says whether EndedEarly is to be called: whoever has to find out first need not, else.
+func (l *Lease) CountsEarlyEnd() bool { return l.early && l.pool != nil }
+
+// EndedEarly reports that the backend has ended the session before it had sent a byte, although the client had sent
+// some: a server that accepts and gives up at once is no better than one that refuses, and looks idle to strategies
+// that go by the number of sessions. It is called before Release.
+func (l *Lease) EndedEarly() {
+	if !l.CountsEarlyEnd() {
+		return
+	}
+	p, b := l.pool, l.backend
+	now := p.Since()
+	p.mu.Lock()
+	defer p.unlock()
+	b.totals.EarlyEnds++
+	p.observeConnect(b, failureLatency, now)
+	p.failedOn(b, "ended before it had sent a byte", now)
 }

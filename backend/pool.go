@@ -2,11 +2,13 @@ package backend
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
 
-	"weir/backend/health"
+	"weir/backend/contain"
+	"weir/backend/strategy"
 )
 
 // PoolOptions says how a pool chooses and judges.
@@ -20,11 +22,21 @@ type PoolOptions struct {
 	Queue QueueOptions
 	// SlowStart is the time in which a backend that came back grows to its whole weight. 0: at once.
 	SlowStart time.Duration
+	// Probed says that somebody probes the backends, and calls SetUp and Probed: one that joins a pool that serves
+	// begins down, and serves from its first good probe on. Otherwise it is taken as up.
+	Probed bool
+	// Overlap is how long backends that were removed go on serving, at most, while none of those that are left or new
+	// is usable yet. 0: not at all.
+	Overlap time.Duration
+	// ManualFailback has new sessions stay with the backups, once they serve, until [Pool.Failback].
+	ManualFailback bool
 	// Passive is how failures to connect count.
 	Passive PassiveOptions
 	// Notify is called after each change of a backend's state, without the pool's lock, in the
 	// goroutine that caused the change. nil: nobody is told.
 	Notify func(Event)
+	// Guard contains a panic in what a timer does. nil: nothing does.
+	Guard *contain.Guard
 	// Random returns uniformly distributed bits. nil: math/rand/v2.
 	Random func() uint64
 	// Clock returns the time since an arbitrary start. nil: the monotonic clock.
@@ -38,20 +50,32 @@ type PassiveOptions struct {
 	// Failures within Window eject. 0: never.
 	Failures int
 	Window   time.Duration
-	// EjectFor is how long an ejected backend gets no sessions.
-	EjectFor time.Duration
+	// EjectFor is how long an ejected backend gets no sessions the first time. Each further time is twice as long, up
+	// to EjectForMax. Below EjectFor, EjectForMax is EjectFor.
+	EjectFor, EjectForMax time.Duration
+	// Rise is how many good probes in a row end an ejection early. 0: none do.
+	Rise int
 	// MaxEjected is the percentage of the pool that may be unusable before nothing more is ejected.
 	MaxEjected int
+	// EarlyEnd has a session that the backend ends before it has sent a byte, to a client that had sent some, count as
+	// a failure.
+	EarlyEnd bool
 }
 
-// Event is one change of one backend's state.
+// Event is one change of one backend's state, or the end of its last session.
 type Event struct {
 	Backend  *Backend
 	From, To State
+	// Drained says that the last session ended of a backend that gets no new ones. Its state is as it was.
+	Drained bool
 	// Reason is why, in words.
 	Reason string
+	// Active is how many sessions it had.
+	Active int
 	// Usable of Total backends can be chosen after the change.
 	Usable, Total int
+	// FailedOver says that the backups keep the new sessions, until Pool.Failback.
+	FailedOver bool
 }
 
 // What Acquire answers when it has no backend to give.
@@ -68,16 +92,28 @@ type Pool struct {
 	random func() uint64
 	notify func(Event)
 	after  func(time.Duration, func())
+	guard  *contain.Guard
 
-	mu       sync.Mutex
-	opts     PoolOptions
-	all      []*Backend
-	total    int // backends that the file wants to serve
-	serving  *tier
-	backup   *tier
+	configuring sync.Mutex // one change of members at a time; taken before mu
+
+	mu      sync.Mutex
+	opts    PoolOptions // but for Backends
+	all     []*Backend  // in the order of the file
+	members map[ID]*Backend
+	gone    map[ID]*Backend // removed, with sessions
+	leaving []*Backend      // removed, and serve until others can
+	sites   map[siteKey]*site
+	foreign map[ID]int           // sessions of other processes
+	notes   map[string]AdminNote // by name of a backend, which need not be a member
+	total   int                  // backends that the file wants to serve
+	tiers   [numBackups]*tier    // in the order in which they serve: by Options.Backup
+	failed  bool                 // over to the backups, which keep the new sessions
+	served  bool                 // somebody that is no backup was usable once
+
 	max      int // 0: none
 	active   int
 	queue    queue
+	overlap  uint64        // how many times members that were removed have gone on serving
 	alarmAt  time.Duration // see setAlarm
 	learners learners
 	unsettled
@@ -90,7 +126,10 @@ func NewPool(o PoolOptions) (*Pool, error) {
 	if len(o.Backends) == 0 {
 		return nil, errors.New("make pool: no backend")
 	}
-	p := new(Pool)
+	p := &Pool{
+		members: make(map[ID]*Backend), gone: make(map[ID]*Backend), sites: make(map[siteKey]*site),
+		foreign: make(map[ID]int), notes: make(map[string]AdminNote),
+	}
 	if o.Random == nil {
 		o.Random = rand.Uint64
 	}
@@ -101,39 +140,24 @@ func NewPool(o PoolOptions) (*Pool, error) {
 	if o.After == nil {
 		o.After = func(d time.Duration, f func()) { time.AfterFunc(d, f) }
 	}
-	p.opts, p.clock, p.random, p.notify, p.after = o, o.Clock, o.Random, o.Notify, o.After
-	p.max, p.queue, p.learners.due, p.alarmAt = o.MaxConnections, newQueue(o.Queue), neverDue, neverDue
-	return p, p.build()
+	p.clock, p.random, p.notify, p.after, p.guard = o.Clock, o.Random, o.Notify, o.After, o.Guard
+	p.queue, p.learners.due, p.alarmAt = newQueue(o.Queue), neverDue, neverDue
+	if err := p.makeTiers(o.Strategy); err != nil {
+		return nil, err
+	}
+	p.configure(&o, true)
+	return p, nil
 }
 
-func (p *Pool) build() error {
-	for i := range p.opts.Backends {
-		p.all = append(p.all, p.newBackend(&p.opts.Backends[i]))
+func (p *Pool) makeTiers(name string) error {
+	for i := range p.tiers {
+		s, err := strategy.New(name, p.random)
+		if err != nil {
+			return fmt.Errorf("make pool: %w", err)
+		}
+		p.tiers[i] = newTier(name, s)
 	}
-	return p.arrange()
-}
-
-func (p *Pool) newBackend(o *Options) *Backend {
-	b := &Backend{
-		name:     o.Name,
-		network:  o.Network,
-		address:  o.Address,
-		weight:   o.Weight,
-		disabled: o.Disabled,
-		up:       o.Up,
-		reason:   initialReason(o.Up),
-		since:    time.Now(),
-		failures: health.NewPassive(p.opts.Passive.Failures, p.opts.Passive.Window),
-	}
-	p.limit(b, o)
-	return b
-}
-
-func initialReason(up bool) string {
-	if up {
-		return "initial state"
-	}
-	return "not probed yet"
+	return nil
 }
 
 // Since returns the pool's clock: what Request.Now wants.
@@ -180,7 +204,10 @@ func (p *Pool) grant(b *Backend, r *Request, now time.Duration) Lease {
 	b.active++
 	b.totals.Sessions++
 	b.tier.tell(b, now, p.opts.SlowStart)
-	return Lease{pool: p, backend: b, flow: f, active: int32(b.active), watched: b.tier.observer != nil || b.learned != nil}
+	return Lease{
+		pool: p, backend: b, flow: f, active: int32(b.active),
+		watched: b.tier.observer != nil || b.learned != nil, early: p.opts.Passive.EarlyEnd,
+	}
 }
 
 // giveBack is the opposite of grant, but for telling the strategy.
@@ -190,7 +217,26 @@ func (p *Pool) giveBack(l *Lease) *Backend {
 	p.active--
 	b.active--
 	*l = Lease{}
+	if b.removed() {
+		p.strangers(b.id, b.site, -1)
+	}
+	if b.active == 0 {
+		p.emptied(b)
+	}
 	return b
+}
+
+// emptied is told that a backend has no session left.
+func (p *Pool) emptied(b *Backend) {
+	switch state := b.state(); state {
+	case Removed:
+		delete(p.gone, b.id)
+		fallthrough
+	case Drain, Maint, Disabled:
+		p.events = append(p.events, Event{
+			Backend: b, From: state, To: state, Drained: true, Reason: "no sessions left", Usable: p.usable(), Total: p.total,
+		})
+	}
 }
 
 // choose picks a backend, one that the session has been to before if nothing else is there.
@@ -202,22 +248,34 @@ func (p *Pool) choose(r *Request) (b *Backend, again bool) {
 	return b, false
 }
 
-// pick asks those that serve, and the backups when none of those is left to try.
+// pick asks one tier after the other. Where somebody is usable whom the session has not tried, but all of those are
+// at their limit, only backups that are there for that are asked.
 func (p *Pool) pick(r *Request) *Backend {
-	if b := p.serving.pick(r); b != nil {
-		return b
+	only := BackupWhenDown
+	for i := p.first(); i <= only; i++ {
+		if b := p.tiers[i].pick(r); b != nil {
+			return b
+		}
+		if p.tiers[i].untried(r) > 0 {
+			only = BackupWhenFull
+		}
 	}
-	if p.serving.untried(r) > 0 { // full, but there
-		return nil
+	return nil
+}
+
+// first returns the tier that is asked first: not the one that has failed over, as long as a backup is usable.
+func (p *Pool) first() Backup {
+	if p.failed {
+		return BackupWhenFull
 	}
-	return p.backup.pick(r)
+	return NoBackup
 }
 
 // pickAgain begins a new round for a session that has been everywhere: not with the backend that failed
 // it last, if another one serves.
 func (p *Pool) pickAgain(r *Request) *Backend {
 	r.startOver()
-	if b := p.serving.pick(r); b != nil {
+	if b := p.tiers[p.first()].pick(r); b != nil {
 		return b
 	}
 	last := r.tried
@@ -233,7 +291,15 @@ func (p *Pool) why() error {
 	return ErrFull
 }
 
-func (p *Pool) usable() int { return p.serving.usable + p.backup.usable }
+func (p *Pool) usable() (n int) {
+	for _, t := range p.tiers {
+		n += t.usable
+	}
+	return n
+}
+
+// backups returns how many of the usable ones are backups.
+func (p *Pool) backups() int { return p.usable() - p.tiers[NoBackup].usable }
 
 // unlock lets those who wait have what became free, frees the lock, and then tells of what changed while
 // it was held: whoever is told may be slow.

@@ -155,13 +155,13 @@ func (p *Pool) setAlarm() {
 	}
 	due := p.learners.due
 	if len(p.ejected) > 0 {
-		due = min(due, p.ejected[0].ejectedUntil)
+		due = min(due, p.returns)
 	}
 	if due >= p.alarmAt {
 		return
 	}
 	p.alarmAt = due
-	p.after(due-p.Since(), p.alarm)
+	p.after(due-p.Since(), func() { p.guard.Do("the alarm of a pool", p.alarm) })
 }
 
 func (p *Pool) alarm() {

@@ -1,127 +1,387 @@
 package backend
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
+	"time"
 
 	"weir/backend/health"
 	"weir/backend/strategy"
 )
 
-// Reconfigure makes the pool what NewPool would make of o, while it serves. Clock, After, Random and Notify
-// stay as they are.
+// batch is how many members are changed with the lock held: for 50 to 100 µs. Between two batches whoever waits for
+// the lock has it.
+const batch = 64
+
+// Reconfigure makes the pool what NewPool would make of o, while it serves. Clock, After, Random, Notify and Guard
+// stay as they are. No session waits for more than a part of it, however many backends there are.
 //
-// A backend is the same if its name and its address are: it keeps its sessions, its state, its counts, and
-// what an operator said of its state; limit and weight become those of o. Whoever waits goes on waiting, in
-// the class of the same name, or in the last one. Of the backends that o leaves out, running sessions go on;
-// they are returned as removed, and whoever probed them is to stop.
+// A backend is the same if its ID is: it keeps its sessions, its health, its counts, its turn, and what an operator
+// said of its state; limit and weight become those of o. That goes for one that was removed as well, as long as it has
+// sessions. One that is new at the address of one that goes, under another name, takes over the health of that.
+// What an operator said stays with the name. Whoever waits goes on waiting, in the class of the same name, or in the
+// last one.
+//
+// Of the backends that o leaves out, running sessions go on; they are returned as removed, and whoever probed them is
+// to stop. They get no new sessions from now on; but if none of the others is usable yet, only when one is, or when
+// the time for that is up (PoolOptions.Overlap).
 func (p *Pool) Reconfigure(o PoolOptions) (added, removed []*Backend, err error) {
-	if _, err := strategy.New(o.Strategy, nil, p.random); err != nil {
-		return nil, nil, err
+	if _, err := strategy.New(o.Strategy, p.random); err != nil {
+		return nil, nil, fmt.Errorf("reconfigure pool: %w", err)
 	}
-	now := p.Since()
-	p.mu.Lock()
-	defer p.unlock()
-	p.settle(now)
-	before, old := p.opts, p.all
-	p.opts, p.max = o, o.MaxConnections
-	p.all, added = p.match(old, &before)
-	for _, b := range old {
-		if !slices.Contains(p.all, b) {
-			removed = append(removed, b)
-		}
-	}
-	if err := p.arrange(); err != nil {
-		return nil, nil, err // not with a strategy that was made before
-	}
-	for _, b := range removed {
-		p.remove(b)
-	}
-	p.ejected = slices.DeleteFunc(p.ejected, (*Backend).isRemoved)
-	p.ramping = slices.DeleteFunc(p.ramping, (*Backend).isRemoved)
-	p.queue.reconfigure(o.Queue)
-	p.sendAwayIfDown()
+	added, removed = p.configure(&o, false)
 	return added, removed, nil
 }
 
-// match returns the backends of the new options, those that were there among them.
-func (p *Pool) match(old []*Backend, before *PoolOptions) (all, added []*Backend) {
-	for i := range p.opts.Backends {
-		o := &p.opts.Backends[i]
-		at := slices.IndexFunc(old, func(b *Backend) bool { return b.is(o) })
-		if at < 0 {
-			b := p.newBackend(o)
-			all, added = append(all, b), append(added, b)
-			continue
-		}
-		b := old[at]
-		b.weight, b.disabled = o.Weight, o.Disabled
-		if was := &before.Backends[at]; !o.Learn || *was != *o {
-			p.limit(b, o)
-		}
-		if before.Passive != p.opts.Passive {
-			b.failures = health.NewPassive(p.opts.Passive.Failures, p.opts.Passive.Window)
-		}
-		all = append(all, b)
+// reconfiguration is one change of the members.
+type reconfiguration struct {
+	*Pool
+	o      *PoolOptions
+	isNew  bool       // the pool
+	next   []*Backend // in the order of the file
+	steps  []step
+	added  []*Backend
+	doomed map[*Backend]bool
+}
+
+// step is what is to be done about one backend that o has.
+type step struct {
+	backend *Backend // nil: it is no member
+	o       *Options
+	rank    int
+}
+
+func (p *Pool) configure(o *PoolOptions, isNew bool) (added, removed []*Backend) {
+	p.configuring.Lock()
+	defer p.configuring.Unlock()
+	r := &reconfiguration{Pool: p, o: o, isNew: isNew}
+	r.compare()
+	removed = r.removed()
+	r.begin()
+	r.each(len(r.steps), func(i int, now time.Duration) { r.adopt(&r.steps[i], now) })
+	r.unTable(removed)
+	r.changeStrategy()
+	r.makeTables()
+	r.finish(removed)
+	return r.added, removed
+}
+
+// compare finds what is to be done. Only configure changes the members, so no lock is needed.
+func (r *reconfiguration) compare() {
+	r.next = make([]*Backend, len(r.o.Backends))
+	r.doomed = make(map[*Backend]bool, len(r.members))
+	for _, b := range r.members {
+		r.doomed[b] = true
 	}
-	return all, added
-}
-
-// is says whether b is the backend that o describes.
-func (b *Backend) is(o *Options) bool {
-	return b.name == o.Name && b.network == o.Network && b.address == o.Address
-}
-
-func (b *Backend) isRemoved() bool { return b.removed }
-
-// remove takes b, which is in no tier any more, out for good. Its leases stay good; what they report changes
-// nothing.
-func (p *Pool) remove(b *Backend) {
-	from := b.state()
-	b.removed = true
-	p.tell(b, from, "no longer in the configuration")
-}
-
-// arrange sorts the backends into tiers, and counts what is usable.
-func (p *Pool) arrange() (err error) {
-	var serving, backups []*Backend
-	p.total, p.learners.all, p.learners.due = 0, nil, neverDue
-	for i, b := range p.all {
-		if !b.disabled && b.weight > 0 {
-			p.total++
+	all := r.opts.Passive != r.o.Passive
+	for i := range r.o.Backends {
+		o := &r.o.Backends[i]
+		b := r.members[o.ID()]
+		delete(r.doomed, b)
+		r.next[i] = b
+		if b == nil || all || b.opts != *o || b.rank != i {
+			r.steps = append(r.steps, step{b, o, i})
 		}
-		if b.learned != nil {
-			p.learners.all = append(p.learners.all, b)
-			p.learners.due = 0 // as soon as anybody looks
+	}
+}
+
+// removed returns who is doomed, in the order in which they were added.
+func (r *reconfiguration) removed() []*Backend {
+	list := make([]*Backend, 0, len(r.doomed))
+	for b := range r.doomed {
+		list = append(list, b)
+	}
+	slices.SortFunc(list, func(a, b *Backend) int { return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.id.Name, b.id.Name)) })
+	return list
+}
+
+// each calls f for all from 0 to n, with the lock held, a batch at a time.
+func (r *reconfiguration) each(n int, f func(i int, now time.Duration)) {
+	for i := 0; i < n; {
+		r.mu.Lock()
+		now := r.Since()
+		r.settle(now)
+		for end := min(i+batch, n); i < end; i++ {
+			f(i, now)
 		}
-		if p.opts.Backends[i].Backup {
-			backups = append(backups, b)
+		r.unlock()
+	}
+}
+
+// begin goes over to the options of the pool itself. Those that were about to leave are members like any other.
+func (r *reconfiguration) begin() {
+	r.mu.Lock()
+	defer r.unlock()
+	r.settle(r.Since())
+	for _, b := range r.leaving {
+		b.leaving = false
+	}
+	r.leaving = nil
+	r.opts, r.max = *r.o, r.o.MaxConnections
+	r.opts.Backends = nil
+	if !r.isNew {
+		r.queue.reconfigure(r.o.Queue)
+	}
+}
+
+// adopt makes what o describes a member, or changes it.
+func (r *reconfiguration) adopt(s *step, now time.Duration) {
+	if s.backend == nil {
+		s.backend = r.welcome(s.o, s.rank, now)
+		r.next[s.rank] = s.backend
+		r.added = append(r.added, s.backend)
+		return
+	}
+	b := s.backend
+	r.change(b, now, "", func() {
+		was := b.opts
+		b.opts, b.rank = *s.o, s.rank
+		if t := r.tiers[b.opts.Backup]; t != b.tier {
+			b.tier.leave(b)
+			t.join(b)
 		} else {
-			serving = append(serving, b)
+			t.place(b, b.opts.Weight)
+		}
+		r.setUp(b, &was)
+	})
+}
+
+// setUp gives b what follows from its options. was are those that it had; nil: none.
+func (r *reconfiguration) setUp(b *Backend, was *Options) {
+	if was == nil || !b.opts.Learn || *was != b.opts {
+		r.limit(b, &b.opts)
+	}
+	b.failures = health.NewPassive(r.opts.Passive.Failures, r.opts.Passive.Window)
+}
+
+// welcome makes a new member, or an old one that was removed and still has sessions.
+func (r *reconfiguration) welcome(o *Options, rank int, now time.Duration) *Backend {
+	id := o.ID()
+	b, returns := r.gone[id]
+	if !returns {
+		b = &Backend{id: id}
+	}
+	b.opts, b.rank, b.rampFrom, b.ejection = *o, rank, 0, ejection{}
+	b.health, b.upReason, b.since = r.firstHealth(b, now)
+	b.admin = r.notes[id.Name]
+	r.setUp(b, nil)
+	r.enter(b)
+	r.members[id] = b
+	r.tiers[o.Backup].join(b)
+	if b.wanted() {
+		r.total++
+	}
+	if b.usable() {
+		b.tier.usable++
+		if !r.isNew {
+			r.ramp(b, now)
 		}
 	}
-	if p.serving, err = p.tierOf(p.serving, serving); err != nil {
-		return err
+	b.tier.tell(b, now, r.opts.SlowStart)
+	if returns {
+		r.tell(b, Removed, "back in the configuration")
 	}
-	if p.backup, err = p.tierOf(p.backup, backups); err != nil {
-		return err
+	if b.usable() {
+		r.canServe(b, now)
 	}
-	now := p.Since()
-	for _, b := range p.all {
-		if b.usable() {
-			b.tier.usable++
+	return b
+}
+
+// firstHealth returns what is taken for the health of a backend that joins.
+func (r *reconfiguration) firstHealth(b *Backend, now time.Duration) (h Health, upReason string, since time.Time) {
+	since = time.Now()
+	if old := r.predecessor(b.id); old != nil {
+		h, upReason = old.health, old.upReason
+		r.retire(old, now)
+		return h, upReason, since
+	}
+	h = Health{Up: b.opts.Up, Since: since, Reason: "not probed yet"}
+	switch {
+	case r.isNew:
+	case r.opts.Probed:
+		h.Up, h.Unproven = false, true
+	default:
+		h.Up = true
+	}
+	if h.Up && !r.opts.Probed {
+		h.Reason = "not probed"
+	}
+	return h, takenAsUp, since
+}
+
+const takenAsUp = "taken as up"
+
+// predecessor returns a backend that goes and is at the same address, of which more is known.
+func (r *reconfiguration) predecessor(id ID) *Backend {
+	s := r.sites[id.site()]
+	if s == nil {
+		return nil
+	}
+	for _, m := range s.members {
+		if r.doomed[m] && !m.health.Unproven {
+			return m
 		}
-		b.tier.tell(b, now, p.opts.SlowStart)
 	}
 	return nil
 }
 
-// tierOf keeps a tier that has the same members, with its place in the cycle, or makes another.
-func (p *Pool) tierOf(old *tier, members []*Backend) (*tier, error) {
-	if old != nil && old.name == p.opts.Strategy && slices.Equal(old.members, members) && old.sameWeights() {
-		old.usable = 0
-		return old, nil
+// unTable has tables made without those that go.
+func (r *reconfiguration) unTable(removed []*Backend) {
+	if _, tabled := r.tiers[NoBackup].strategy.(strategy.Tabled); !tabled {
+		return
 	}
-	return newTier(p.opts.Strategy, members, p.random)
+	r.each(len(removed), func(i int, _ time.Duration) {
+		if b := removed[i]; !b.removed() {
+			b.tier.place(b, 0)
+		}
+	})
+}
+
+// changeStrategy has another strategy take the place of each tier's, when it knows all members.
+func (r *reconfiguration) changeStrategy() {
+	for _, t := range r.tiers {
+		if t.name == r.o.Strategy {
+			continue
+		}
+		incoming, err := strategy.New(r.o.Strategy, r.random)
+		if err != nil {
+			return // it was made before
+		}
+		r.mu.Lock()
+		t.incoming = incoming
+		r.unlock()
+		r.each(len(t.members), func(i int, now time.Duration) {
+			if b := t.members[i]; b != nil {
+				t.introduce(b, now, r.opts.SlowStart)
+				if r.doomed[b] {
+					t.place(b, 0)
+				}
+			}
+		})
+		r.makeTable(incoming)
+		r.mu.Lock()
+		t.change(r.o.Strategy)
+		r.unlock()
+	}
+}
+
+func (r *reconfiguration) makeTables() {
+	for _, t := range r.tiers {
+		r.makeTable(t.strategy)
+	}
+}
+
+// makeTable has a strategy make its table anew, if it has one, without the lock.
+func (r *reconfiguration) makeTable(s strategy.Strategy) {
+	t, ok := s.(strategy.Tabled)
+	if !ok {
+		return
+	}
+	r.mu.Lock()
+	compute := t.Rebuild()
+	r.unlock()
+	if compute == nil {
+		return
+	}
+	install := compute()
+	r.mu.Lock()
+	install()
+	r.unlock()
+}
+
+// finish lets those go that are removed, or has them wait until others can serve.
+func (r *reconfiguration) finish(removed []*Backend) {
+	if r.mayLeave(removed) {
+		r.each(len(removed), func(i int, now time.Duration) { r.retire(removed[i], now) })
+	}
+	r.mu.Lock()
+	defer r.unlock()
+	r.all = r.next
+	r.gatherLearners()
+	r.failOver()
+	r.sendAwayIfDown()
+}
+
+// mayLeave says whether those that are removed can go at once.
+func (r *reconfiguration) mayLeave(removed []*Backend) bool {
+	r.mu.Lock()
+	defer r.unlock()
+	theirs := 0
+	for _, b := range removed {
+		if !b.removed() && b.usable() {
+			theirs++
+		}
+	}
+	if theirs == 0 || r.usable() > theirs || r.o.Overlap <= 0 {
+		return true
+	}
+	for _, b := range removed {
+		if !b.removed() {
+			b.leaving = true
+			r.leaving = append(r.leaving, b)
+		}
+	}
+	r.overlap++
+	mine := r.overlap
+	r.after(r.o.Overlap, func() { r.guard.Do("the end of an overlap", func() { r.endOverlap(mine) }) })
+	return false
+}
+
+// endOverlap lets those go that serve until others can, whether those can or not. overlap says which time of that
+// kind is over.
+func (p *Pool) endOverlap(overlap uint64) {
+	for more := true; more; {
+		p.mu.Lock()
+		if more = p.overlap == overlap && len(p.leaving) > 0; more {
+			p.retireLeaving(p.Since())
+			p.sendAwayIfDown()
+		}
+		p.unlock()
+	}
+}
+
+// canServe is told that b is usable: those that have served in its place can go.
+func (p *Pool) canServe(b *Backend, now time.Duration) {
+	if len(p.leaving) == 0 || b.leaving {
+		return
+	}
+	if p.retireLeaving(now); len(p.leaving) > 0 {
+		mine := p.overlap
+		p.after(0, func() { p.guard.Do("the end of an overlap", func() { p.endOverlap(mine) }) })
+	}
+}
+
+// retireLeaving lets a batch of those go.
+func (p *Pool) retireLeaving(now time.Duration) {
+	some := p.leaving[:min(batch, len(p.leaving))]
+	p.leaving = p.leaving[len(some):]
+	for _, b := range some {
+		p.retire(b, now)
+	}
+}
+
+// retire takes b out. Its leases stay good; what they report changes nothing but the count of sessions at its address.
+func (p *Pool) retire(b *Backend, now time.Duration) {
+	if b.removed() {
+		return
+	}
+	from := b.state()
+	if b.wanted() {
+		p.total--
+	}
+	if from == Up {
+		b.tier.usable--
+	}
+	b.tier.leave(b)
+	b.leaving = false
+	b.ejection.until, b.rampFrom = 0, 0
+	delete(p.members, b.id)
+	p.exit(b)
+	for _, m := range b.site.members {
+		p.inform(m)
+	}
+	p.tell(b, from, "")
 }
 
 // reconfigure changes classes and bounds. Who is in a class that is gone is in the last one from now on.
@@ -153,23 +413,4 @@ func (q *queue) move(from, to *class) {
 		q.remove(w)
 		q.add(w, to.flow(w.request.key))
 	}
-}
-
-// AdminState is what an operator says of a backend, whatever its probes say.
-type AdminState uint8
-
-// What an operator may say.
-const (
-	AdminReady AdminState = iota // serve, if you can
-	AdminDrain                   // take no new sessions, let the running ones finish
-	AdminMaint                   // the same, and it does not matter what the probes say
-)
-
-// SetAdmin says what an operator wants of b. It stays until it is changed.
-func (p *Pool) SetAdmin(b *Backend, s AdminState, reason string) {
-	now := p.Since()
-	p.mu.Lock()
-	defer p.unlock()
-	p.settle(now)
-	p.change(b, now, reason, func() { b.admin = s })
 }

@@ -1,51 +1,88 @@
 package backend
 
 import (
-	"fmt"
-	"slices"
 	"time"
 
 	"weir/backend/strategy"
 )
 
-// tier is the backends that compete with each other: those that serve, or the backups.
+// tier is the backends that compete with each other: those that serve, or one kind of backups. A member has the same
+// place in it for as long as it is one, whatever becomes of the others.
 type tier struct {
 	name     string // of the strategy
 	strategy strategy.Strategy
 	observer strategy.Observer // the same, if it goes by latency; else nil
-	members  []*Backend
-	weights  []int // that the strategy was made with
+	incoming strategy.Strategy // takes its place when it knows all members; nil: none
+	members  []*Backend        // by index; nil: the place is free
+	free     []int             // places
 	usable   int
 
 	ask strategy.Request // what the strategy is asked; kept here so that a pick allocates nothing
 }
 
-func newTier(name string, members []*Backend, random func() uint64) (*tier, error) {
-	list := make([]strategy.Member, len(members))
-	for i, b := range members {
-		list[i] = strategy.Member{ID: b.name, Weight: b.weight}
-	}
-	s, err := strategy.New(name, list, random)
-	if err != nil {
-		return nil, fmt.Errorf("make pool: %w", err)
-	}
-	t := &tier{name: name, strategy: s, members: members, weights: weights(members)}
+func newTier(name string, s strategy.Strategy) *tier {
+	t := new(tier)
+	t.use(name, s)
+	return t
+}
+
+// use has the tier go by a strategy that knows its members.
+func (t *tier) use(name string, s strategy.Strategy) {
+	t.name, t.strategy = name, s
 	t.observer, _ = s.(strategy.Observer)
-	for i, b := range members {
-		b.tier, b.index = t, i
-	}
-	return t, nil
 }
 
-func weights(members []*Backend) []int {
-	list := make([]int, len(members))
-	for i, b := range members {
-		list[i] = b.weight
+// join takes b in.
+func (t *tier) join(b *Backend) {
+	if n := len(t.free); n > 0 {
+		b.index = t.free[n-1]
+		t.free = t.free[:n-1]
+		t.members[b.index] = b
+	} else {
+		b.index = len(t.members)
+		t.members = append(t.members, b)
 	}
-	return list
+	b.tier = t
+	t.place(b, b.opts.Weight)
 }
 
-func (t *tier) sameWeights() bool { return slices.Equal(t.weights, weights(t.members)) }
+// place tells the strategy what b is, with that weight: of one that is to leave it is 0.
+func (t *tier) place(b *Backend, weight int) {
+	m := strategy.Member{ID: b.id.Name, Weight: weight, Rank: b.rank}
+	t.strategy.Place(b.index, m)
+	if b.incoming {
+		t.incoming.Place(b.index, m)
+	}
+}
+
+// leave lets b go.
+func (t *tier) leave(b *Backend) {
+	t.strategy.Remove(b.index)
+	if b.incoming {
+		t.incoming.Remove(b.index)
+	}
+	t.members[b.index] = nil
+	t.free = append(t.free, b.index)
+	b.tier, b.index, b.incoming = nil, 0, false
+}
+
+// introduce makes b known to the incoming strategy.
+func (t *tier) introduce(b *Backend, now, slowStart time.Duration) {
+	t.incoming.Place(b.index, strategy.Member{ID: b.id.Name, Weight: b.opts.Weight, Rank: b.rank})
+	b.incoming = true
+	t.incoming.Update(b.index, b.told(now, slowStart))
+}
+
+// change goes over to the incoming strategy.
+func (t *tier) change(name string) {
+	for _, b := range t.members {
+		if b != nil {
+			b.incoming = false
+		}
+	}
+	t.use(name, t.incoming)
+	t.incoming = nil
+}
 
 // pick returns the chosen backend, or nil when none is eligible but those tried.
 func (t *tier) pick(r *Request) *Backend {
@@ -78,16 +115,24 @@ func (t *tier) untried(r *Request) int {
 
 // tell lets the strategy know what is now true of b.
 func (t *tier) tell(b *Backend, now, slowStart time.Duration) {
-	t.strategy.Update(b.index, strategy.Load{
+	l := b.told(now, slowStart)
+	t.strategy.Update(b.index, l)
+	if b.incoming {
+		t.incoming.Update(b.index, l)
+	}
+}
+
+func (b *Backend) told(now, slowStart time.Duration) strategy.Load {
+	return strategy.Load{
 		Eligible: b.usable() && !b.full(),
 		Weight:   b.effectiveWeight(now, slowStart),
-		Active:   b.active,
-	})
+		Active:   b.load(),
+	}
 }
 
 // effectiveWeight grows linearly from nothing to the whole weight while b starts slowly.
 func (b *Backend) effectiveWeight(now, slowStart time.Duration) int {
-	whole := b.weight * strategy.WeightUnit
+	whole := b.opts.Weight * strategy.WeightUnit
 	if b.rampFrom == 0 || now >= b.rampFrom+slowStart {
 		return max(1, whole)
 	}

@@ -42,10 +42,11 @@ type Cause string
 
 // The causes. A backend that is not [Up] has its state as the cause.
 const (
-	CauseFull    Cause = "full"    // at its limit
-	CauseBackup  Cause = "backup"  // others serve
-	CauseLimit   Cause = "limit"   // the pool, or the client's class, is at its limit
-	CauseAnother Cause = "another" // the strategy chooses another
+	CauseFull     Cause = "full"     // at its limit
+	CauseBackup   Cause = "backup"   // others serve
+	CauseFailover Cause = "failover" // the backups have taken over, and keep new sessions
+	CauseLimit    Cause = "limit"    // the pool, or the client's class, is at its limit
+	CauseAnother  Cause = "another"  // the strategy chooses another
 )
 
 // WhyNot is why a session would not get one backend.
@@ -95,17 +96,15 @@ func (e *explainer) choose() {
 		e.blocked = fmt.Sprintf("the pool is at its limit, %d of %d", p.active, p.max)
 	case e.class.full():
 		e.blocked = fmt.Sprintf("class %s is at its limit, %d of %d", e.class.name, e.class.active, e.class.max)
-	case p.serving.usable > 0:
-		e.chosen = p.serving.next(e.ask)
 	default:
-		e.chosen = p.backup.next(e.ask)
+		e.chosen = p.next(e.ask)
 	}
 }
 
 func (e *explainer) why() Why {
 	p, c := e.Pool, e.class
 	w := Why{
-		Backend: e.chosen, Strategy: p.serving.name, Active: p.active, Max: p.max,
+		Backend: e.chosen, Strategy: p.tiers[NoBackup].name, Active: p.active, Max: p.max,
 		Queued: p.queue.length, QueueSize: p.queue.opts.Size,
 		Class: WhyClass{
 			Name: c.name, Weight: c.weight, Share: p.queue.share(c),
@@ -153,14 +152,16 @@ func (e *explainer) whyNot(b *Backend) WhyNot {
 	n := WhyNot{Backend: b}
 	switch state := b.state(); {
 	case state != Up:
-		n.Cause, n.Detail, n.Since = Cause(state), b.stateReason(), b.since
+		n.Cause, n.Detail, n.Since = Cause(state), b.reason(), b.since
 		if state == Ejected {
-			n.Until = time.Now().Add(b.ejectedUntil - e.ask.Now)
+			n.Until = time.Now().Add(b.ejection.until - e.ask.Now)
 		}
-	case b.tier == e.backup && e.serving.usable > 0:
-		n.Cause, n.Detail = CauseBackup, fmt.Sprintf("a backup, and %d others are usable", e.serving.usable)
+	case e.failed && b.tier == e.tiers[NoBackup]:
+		n.Cause, n.Detail = CauseFailover, "the backups keep new sessions until 'weir failback'"
+	case e.before(b) > 0:
+		n.Cause, n.Detail = CauseBackup, fmt.Sprintf("a backup, and %s usable", areOthers(e.before(b)))
 	case b.full():
-		n.Cause, n.Detail = CauseFull, fmt.Sprintf("%d of %d", b.active, b.max)
+		n.Cause, n.Detail = CauseFull, fmt.Sprintf("%d of %d", b.load(), b.max)
 		if b.learned != nil {
 			n.Detail += ", a limit that was learned"
 		}
@@ -172,15 +173,23 @@ func (e *explainer) whyNot(b *Backend) WhyNot {
 	return n
 }
 
-// stateReason says why b is not up.
-func (b *Backend) stateReason() string {
-	switch {
-	case b.disabled:
-		return "kept out by the configuration"
-	case b.weight == 0 && b.admin == AdminReady:
-		return "its weight is 0"
+// before returns how many backends are usable that keep b, a backup, from serving.
+func (e *explainer) before(b *Backend) (n int) {
+	for i := e.first(); i < b.opts.Backup; i++ {
+		t := e.tiers[i]
+		if t == b.tier || t.usable > 0 && b.opts.Backup == BackupWhenFull && t.strategy.Next(&strategy.Request{Key: e.ask.key, Now: e.ask.Now}) < 0 {
+			continue // that are full
+		}
+		n += t.usable
 	}
-	return b.reason
+	return n
+}
+
+func areOthers(n int) string {
+	if n == 1 {
+		return "1 other is"
+	}
+	return fmt.Sprintf("%d others are", n)
 }
 
 // standing says what the strategy goes by, of an eligible backend.
@@ -193,6 +202,19 @@ func (e *explainer) standing(b *Backend) string {
 }
 
 // next is pick for a new session, but takes no turn.
+func (p *Pool) next(r *Request) *Backend {
+	only := BackupWhenDown
+	for i := p.first(); i <= only; i++ {
+		if b := p.tiers[i].next(r); b != nil {
+			return b
+		}
+		if p.tiers[i].usable > 0 {
+			only = BackupWhenFull
+		}
+	}
+	return nil
+}
+
 func (t *tier) next(r *Request) *Backend {
 	i := t.strategy.Next(&strategy.Request{Key: r.key, Now: r.Now})
 	if i < 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -80,24 +81,8 @@ func (a *assembler) part(c *config.Frontend) (*part, error) {
 	if p.frontend, err = a.open(c, a.frontendOptions(c, p.pool, r)); err != nil {
 		return nil, err
 	}
-	p.rules, p.probers = r, newProbers(c, p.pool)
+	p.rules = r
 	return p, nil
-}
-
-// reloadOptions are those of a pool that serves already: a backend that is new there begins down, if it is
-// probed, and serves from its first good probe on.
-func reloadOptions(c *config.Frontend, pool *backend.Pool) backend.PoolOptions {
-	o := poolOptions(c, nil)
-	had := make(map[string]bool)
-	for _, b := range pool.Backends() {
-		had[b.Name()+" "+b.Address()] = true
-	}
-	for i := range o.Backends {
-		if b := &o.Backends[i]; !had[b.Name+" "+b.Address] && c.Health.Kind != "none" {
-			b.Up = false
-		}
-	}
-	return o
 }
 
 func poolOptions(c *config.Frontend, notify func(backend.Event)) backend.PoolOptions {
@@ -106,11 +91,17 @@ func poolOptions(c *config.Frontend, notify func(backend.Event)) backend.PoolOpt
 		MaxConnections: c.MaxConnections,
 		Queue:          queueOptions(c),
 		SlowStart:      c.Health.SlowStart.Std(),
+		Probed:         c.Health.Kind != "none",
+		Overlap:        time.Duration(c.Health.Rise) * c.Health.Timeout.Std(),
+		ManualFailback: c.Failback == "manual",
 		Passive: backend.PassiveOptions{
-			Failures:   c.Passive.Failures,
-			Window:     c.Passive.Window.Std(),
-			EjectFor:   c.Passive.EjectFor.Std(),
-			MaxEjected: c.Passive.MaxEjected,
+			Failures:    c.Passive.Failures,
+			Window:      c.Passive.Window.Std(),
+			EjectFor:    c.Passive.EjectFor.Std(),
+			EjectForMax: c.Passive.EjectForMax.Std(),
+			Rise:        c.Health.Rise,
+			MaxEjected:  c.Passive.MaxEjected,
+			EarlyEnd:    c.Passive.EarlyEnd,
 		},
 		Notify: notify,
 	}
@@ -127,13 +118,18 @@ func backendOptions(c *config.Backend, h *config.Health) backend.Options {
 		Network:        network,
 		Address:        address,
 		Weight:         c.Weight,
-		Backup:         c.Backup,
+		Backup:         backups[c.Backup],
 		MaxConnections: c.MaxConnections,
 		Learn:          c.Auto,
 		MinConnections: c.Min,
 		Disabled:       c.Disabled,
 		Up:             h.Kind == "none" || h.Initial == "up",
 	}
+}
+
+// backups translates what the file says of a backup.
+var backups = map[config.Backup]backend.Backup{
+	config.NoBackup: backend.NoBackup, config.BackupWhenFull: backend.BackupWhenFull, config.BackupWhenDown: backend.BackupWhenDown,
 }
 
 func (a *assembler) frontendOptions(c *config.Frontend, pool *backend.Pool, rules *frontend.Rules) frontend.Options {

@@ -215,9 +215,7 @@ func (b *Balancer) Run(stop, now context.Context) error {
 	b.drain(now, parts, shutdown.Drain.Std())
 	endWatching()
 	for _, p := range parts {
-		p.unwatch()
-		p.watchers.Wait()
-		p.logTotals()
+		p.end()
 	}
 	b.leaving.Wait()
 	b.sessions.Tell()

@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -57,8 +56,12 @@ func (p *Probes) of(b *backend.Backend) *verdicts {
 func (p *Probes) keep(list []*backend.Backend) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	kept := make(map[*backend.Backend]bool, len(list))
+	for _, b := range list {
+		kept[b] = true
+	}
 	for b := range p.byBackend {
-		if !slices.Contains(list, b) {
+		if !kept[b] {
 			delete(p.byBackend, b)
 		}
 	}

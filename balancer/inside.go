@@ -22,6 +22,7 @@ type View struct {
 	Probes            *Probes
 
 	server server
+	part   *part
 }
 
 // Sessions calls visit for the live sessions until it says false, in the goroutine of the caller.
@@ -32,6 +33,23 @@ func (v *View) Sessions(ctx context.Context, o frontend.Inspect, visit func(*fro
 // Kill ends the live sessions that match, and returns how many.
 func (v *View) Kill(ctx context.Context, match func(*frontend.Info) bool, why frontend.Outcome) (int, error) {
 	return v.server.Kill(ctx, match, why)
+}
+
+// SetAdmin says what an operator wants of a backend. In maintenance it is not probed; afterwards it serves from its
+// first good probe on.
+func (v *View) SetAdmin(b *backend.Backend, s backend.AdminState, reason string) {
+	v.part.setAdmin(b, s, reason)
+}
+
+// Failback has new sessions go to those backends again that are no backups, where the file wants that to be said. It
+// reports false if they do already.
+func (v *View) Failback() bool {
+	if !v.Pool.Failback() {
+		return false
+	}
+	v.part.failedOver.Store(false)
+	v.part.closeBackups()
+	return true
 }
 
 // Views returns the frontends in the order of the file.
@@ -63,7 +81,7 @@ func (p *part) view() View {
 	engine, why := engineOf(p.config)
 	return View{
 		Name: p.name, Engine: engine, EngineWhy: why, Addrs: p.frontend.Addrs(), Counters: p.frontend.Counters(),
-		Pool: p.pool, Rules: p.rules, Config: p.config, Probes: &p.probes, server: p.frontend,
+		Pool: p.pool, Rules: p.rules, Config: p.config, Probes: &p.probes, server: p.frontend, part: p,
 	}
 }
 

@@ -1,24 +1,38 @@
 package balancer
 
-import "weir/backend"
+import (
+	"time"
+
+	"weir/backend"
+)
 
 // Memory is what a balancer knows of its backends beside the configuration. A process that takes over
 // recalls it, so that nobody is sent to a backend that is drained or down.
 type Memory struct {
 	Backends []Remembered `json:"backends"`
+	// Notes is what operators say, by name: also of backends that are not there now.
+	Notes []Note `json:"notes"`
+	// FailedOver names the frontends whose backups keep the new sessions.
+	FailedOver []string `json:"failed_over"`
 }
 
-// Remembered is what is known of one backend.
+// Remembered is what the probes of one backend say.
 type Remembered struct {
-	Frontend string `json:"frontend"`
-	Name     string `json:"name"`
-	Address  string `json:"address"`
-	// Up is what its probes say.
-	Up bool `json:"up"`
-	// Admin is what an operator says.
-	Admin backend.AdminState `json:"admin"`
-	// Reason is that of its last change.
-	Reason string `json:"reason"`
+	Frontend string    `json:"frontend"`
+	Name     string    `json:"name"`
+	Address  string    `json:"address"`
+	Up       bool      `json:"up"`
+	Unproven bool      `json:"unproven"`
+	Reason   string    `json:"reason"`
+	Since    time.Time `json:"since"`
+}
+
+// Note is what an operator says of one backend.
+type Note struct {
+	Frontend string             `json:"frontend"`
+	Name     string             `json:"name"`
+	Admin    backend.AdminState `json:"admin"`
+	Reason   string             `json:"reason"`
 }
 
 // Memory returns what is known now.
@@ -28,31 +42,51 @@ func (b *Balancer) Memory() (m Memory) {
 	b.mu.Unlock()
 	for _, p := range parts {
 		for _, s := range p.pool.Snapshot() {
-			m.Backends = append(m.Backends, Remembered{
-				Frontend: p.name, Name: s.Backend.Name(), Address: s.Backend.Address(),
-				Up: p.pool.ProbedUp(s.Backend), Admin: s.Admin, Reason: s.Reason,
-			})
+			if s.State == backend.Removed {
+				continue
+			}
+			h := s.Health
+			m.Backends = append(m.Backends, Remembered{p.name, s.Backend.Name(), s.Backend.Address(), h.Up, h.Unproven, h.Reason, h.Since})
+		}
+		for _, n := range p.pool.Notes() {
+			m.Notes = append(m.Notes, Note{p.name, n.Name, n.State, n.Reason})
+		}
+		if p.pool.FailedOver() {
+			m.FailedOver = append(m.FailedOver, p.name)
 		}
 	}
 	return m
 }
 
-// Recall takes up what another balancer knew, of backends that are the same. Call it before Run.
+// Recall takes up what another balancer knew. Call it before Run.
 func (b *Balancer) Recall(m Memory) {
-	for _, r := range m.Backends {
-		p := b.part(r.Frontend)
-		if p == nil {
+	b.recallHealth(m.Backends)
+	for _, n := range m.Notes {
+		if p := b.part(n.Frontend); p != nil {
+			p.pool.Note(backend.AdminNote{Name: n.Name, State: n.Admin, Reason: n.Reason})
+		}
+	}
+	for _, name := range m.FailedOver {
+		if p := b.part(name); p != nil {
+			p.pool.RestoreFailedOver()
+		}
+	}
+}
+
+// recallHealth takes up the health of backends that are the same, and are probed: or nobody would ever say otherwise.
+func (b *Balancer) recallHealth(all []Remembered) {
+	type key struct{ frontend, name, address string }
+	known := make(map[key]*Remembered, len(all))
+	for i := range all {
+		known[key{all[i].Frontend, all[i].Name, all[i].Address}] = &all[i]
+	}
+	for _, p := range b.parts {
+		if p.config.Health.Kind == "none" {
 			continue
 		}
 		for _, at := range p.pool.Backends() {
-			if at.Name() != r.Name || at.Address() != r.Address {
-				continue
-			}
-			if p.probers[at] != nil { // or nobody would ever say otherwise
-				p.pool.SetUp(at, r.Up, r.Reason)
-			}
-			if r.Admin != backend.AdminReady {
-				p.pool.SetAdmin(at, r.Admin, r.Reason)
+			if r := known[key{p.name, at.Name(), at.Address()}]; r != nil {
+				p.pool.Restore(at, backend.Health{Up: r.Up, Unproven: r.Unproven, Reason: r.Reason, Since: r.Since})
 			}
 		}
 	}

@@ -6,18 +6,38 @@ import (
 
 // event logs what happens to a backend, once, and acts on it.
 func (p *part) event(e backend.Event) {
+	p.logEvent(e)
+	if f := p.onEvent.Load(); f != nil {
+		(*f)(p.name, e)
+	}
+	switch {
+	case e.To == backend.Down && p.cutsOnDown.Load():
+		p.frontend.CutBackend(e.Backend)
+	case e.To == backend.Removed:
+		p.goes(e)
+	case e.From == backend.Removed:
+		p.returns(e.Backend)
+	}
+	if e.To == backend.Up {
+		p.closeBackups()
+	}
+}
+
+func (p *part) logEvent(e backend.Event) {
+	if e.Drained {
+		p.log.Info().Str("frontend", p.name).Str("backend", e.Backend.Name()).Str("state", string(e.To)).
+			Msg("backend is drained: no sessions left")
+		return
+	}
 	// A return is as worth knowing as a loss: whoever sees the one should see the other.
 	p.log.Warn().Str("frontend", p.name).Str("backend", e.Backend.Name()).
 		Str("was", string(e.From)).Str("reason", e.Reason).
 		Int("usable", e.Usable).Int("of", e.Total).
 		Msg("backend is " + string(e.To))
-	if f := p.onEvent.Load(); f != nil {
-		(*f)(p.name, e)
-	}
 	if e.Usable == 0 && e.From == backend.Up {
 		p.log.Error().Str("frontend", p.name).Msg("no backend is left")
 	}
-	if e.To == backend.Down && p.cutsOnDown.Load() {
-		p.frontend.CutBackend(e.Backend)
+	if was := p.failedOver.Swap(e.FailedOver); e.FailedOver && !was {
+		p.log.Error().Str("frontend", p.name).Msg("the backups have taken over, and keep new sessions until 'weir failback'")
 	}
 }

@@ -25,8 +25,14 @@ type part struct {
 	config     *config.Frontend // that it follows; changed by reloads alone, with mu
 	rules      *frontend.Rules  // likewise
 	cutsOnDown atomic.Bool
+	failedOver atomic.Bool // as was told last
 	probes     Probes
-	probers    map[*backend.Backend]*prober
+
+	probing sync.Mutex // of one change at a time of who is probed, and of what that follows from
+	probers map[*backend.Backend]*prober
+
+	removals removals
+	closing  atomic.Bool // sessions of backups are being closed
 
 	watching context.Context    // nil before start
 	unwatch  context.CancelFunc // ends it
@@ -42,9 +48,9 @@ func (p *part) start(watching context.Context) {
 	p.stop, p.serving = stop, make(chan struct{})
 	go p.serve(accepting)
 	p.watchers.Go(func() { p.frontend.Watch(p.watching) })
-	for _, pr := range p.probers {
-		p.probe(pr)
-	}
+	p.probing.Lock()
+	defer p.probing.Unlock()
+	p.probeAll(p.config)
 }
 
 func (p *part) serve(accepting context.Context) {
@@ -52,64 +58,24 @@ func (p *part) serve(accepting context.Context) {
 	p.frontend.Serve(accepting)
 }
 
-// probe runs a prober until it is stopped.
-func (p *part) probe(pr *prober) {
-	ctx, stop := context.WithCancel(p.watching)
-	pr.stop, pr.seen = stop, p.probes.of(pr.backend)
-	p.watchers.Go(func() { pr.run(ctx) })
-}
-
-// follow goes over to another configuration, all of which has been prepared.
-func (p *part) follow(c *config.Frontend, rules *frontend.Rules, commit func(), drain time.Duration) error {
-	added, removed, err := p.pool.Reconfigure(reloadOptions(c, p.pool))
-	if err != nil {
-		return err
-	}
-	commit()
-	p.cutsOnDown.Store(c.Health.OnDown == "close")
-	before := p.config
-	p.set(c, rules)
-	p.followProbers(before, added)
-	for _, b := range removed {
-		p.watchers.Go(func() { p.letGo(b, drain) })
-	}
-	return nil
-}
-
-func (p *part) set(c *config.Frontend, rules *frontend.Rules) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.config, p.rules = c, rules
-}
-
-// letGo gives the sessions of a backend that was removed time to finish.
-func (p *part) letGo(b *backend.Backend, drain time.Duration) {
-	sleep(p.watching, drain)
-	if p.watching.Err() == nil {
-		p.frontend.CutBackend(b)
-	}
-	p.frontend.ForgetBackend(b)
-}
-
-// followProbers keeps the probers whose work has not changed, and begins the others anew.
-func (p *part) followProbers(before *config.Frontend, added []*backend.Backend) {
-	next := newProbers(p.config, p.pool)
-	for b, old := range p.probers {
-		fresh := next[b]
-		if fresh != nil && before.Health == p.config.Health {
-			next[b] = old
+// probeAll has every backend probed that is to be: not one that the file or an operator keeps out. Probers whose work
+// has not changed since before go on. probing is held.
+func (p *part) probeAll(before *config.Frontend) {
+	next := make(map[*backend.Backend]*prober)
+	alike := probesAlike(before, p.config)
+	for _, s := range p.pool.Snapshot() {
+		if !p.isProbed(&s) {
 			continue
 		}
-		old.stop()
-	}
-	if p.config.Health.Kind == "none" { // nobody will say any more that they are up
-		for _, b := range p.pool.Backends() {
-			p.pool.SetUp(b, true, "no longer probed")
+		if old := p.probers[s.Backend]; old != nil && alike {
+			next[s.Backend] = old
+			continue
 		}
+		next[s.Backend] = newProber(p.config, p.pool, s.Backend)
 	}
-	for _, b := range added {
-		if pr := next[b]; pr != nil {
-			pr.joins = true
+	for b, old := range p.probers {
+		if next[b] != old {
+			old.stop()
 		}
 	}
 	for b, pr := range next {
@@ -119,6 +85,56 @@ func (p *part) followProbers(before *config.Frontend, added []*backend.Backend) 
 	}
 	p.probers = next
 	p.probes.keep(p.pool.Backends())
+}
+
+// isProbed says whether a backend is to be probed.
+func (p *part) isProbed(s *backend.Status) bool {
+	return p.config.Health.Kind != "none" && !s.Leaving && s.State != backend.Removed && s.State != backend.Disabled &&
+		s.Admin.State != backend.AdminMaint
+}
+
+// probe runs a prober until it is stopped.
+func (p *part) probe(pr *prober) {
+	ctx, stop := context.WithCancel(p.watching)
+	pr.stop, pr.seen = stop, p.probes.of(pr.backend)
+	p.watchers.Go(func() { pr.run(ctx) })
+}
+
+// setAdmin says what an operator wants of a backend. In maintenance it is not probed.
+func (p *part) setAdmin(b *backend.Backend, s backend.AdminState, reason string) {
+	p.probing.Lock()
+	defer p.probing.Unlock()
+	p.pool.SetAdmin(b, s, reason)
+	if p.watching != nil {
+		p.probeAll(p.config)
+	}
+}
+
+// follow goes over to another configuration, all of which has been prepared.
+func (p *part) follow(c *config.Frontend, rules *frontend.Rules, commit func(), drain time.Duration) error {
+	p.probing.Lock()
+	defer p.probing.Unlock()
+	p.removals.setDrain(drain)
+	if _, _, err := p.pool.Reconfigure(poolOptions(c, nil)); err != nil {
+		return err
+	}
+	commit()
+	p.cutsOnDown.Store(c.Health.OnDown == "close")
+	before := p.config
+	p.set(c, rules)
+	if c.Health.Kind == "none" { // nobody will say any more that they are up
+		for _, b := range p.pool.Backends() {
+			p.pool.SetUp(b, true, "no longer probed")
+		}
+	}
+	p.probeAll(before)
+	return nil
+}
+
+func (p *part) set(c *config.Frontend, rules *frontend.Rules) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.config, p.rules = c, rules
 }
 
 // drain waits until nobody is accepted any more and every session has ended. When ctx ends first the rest is
@@ -134,7 +150,13 @@ func (p *part) leave(drain time.Duration) {
 	ctx, cut := context.WithTimeout(p.watching, drain)
 	defer cut()
 	p.drain(ctx)
+	p.end()
+}
+
+// end stops looking after anything.
+func (p *part) end() {
 	p.unwatch()
+	p.removals.end()
 	p.watchers.Wait()
 	p.logTotals()
 }

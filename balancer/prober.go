@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"net"
+	"reflect"
 	"strconv"
 
 	"weir/backend"
@@ -18,30 +19,24 @@ type prober struct {
 	backend *backend.Backend
 	probe   health.Probe
 	loop    health.Prober
-	stop    context.CancelFunc // nil until it runs
-	seen    *verdicts          // likewise
-	// joins makes the first good verdict bring the backend up: it came while others served, and began down.
-	joins bool
+	stop    context.CancelFunc
+	seen    *verdicts
 }
 
-// newProbers returns a prober for each backend that is to be probed.
-func newProbers(c *config.Frontend, pool *backend.Pool) map[*backend.Backend]*prober {
-	probers := make(map[*backend.Backend]*prober)
-	if c.Health.Kind == "none" {
-		return probers
+// newProber returns a prober that does not run yet.
+func newProber(c *config.Frontend, pool *backend.Pool, b *backend.Backend) *prober {
+	network, address := probeAddress(b, &c.Health)
+	// From the addresses that sessions come from: a firewall, or the server itself, may treat others differently.
+	dialer := backend.NewDialer(c.Health.Timeout.Std(), sockopt.Options{}, sources(c.SourceAddress))
+	return &prober{
+		pool: pool, backend: b, loop: loop(&c.Health),
+		probe: health.TCP(network, address, dialer.DialAddress),
 	}
-	dialer := sockopt.Options{}.Dialer()
-	for i, b := range pool.Backends() {
-		if c.Backends[i].Disabled {
-			continue
-		}
-		network, address := probeAddress(b, &c.Health)
-		probers[b] = &prober{
-			pool: pool, backend: b, loop: loop(&c.Health),
-			probe: health.TCP(network, address, dialer.DialContext),
-		}
-	}
-	return probers
+}
+
+// probesAlike says whether two configurations have backends probed in the same way.
+func probesAlike(a, b *config.Frontend) bool {
+	return a.Health == b.Health && reflect.DeepEqual(a.SourceAddress, b.SourceAddress)
 }
 
 // probeAddress is the backend's own, but for what the file overrides. A unix socket has no port, and is
@@ -72,27 +67,18 @@ func loop(h *config.Health) health.Prober {
 	}
 }
 
+// run begins with what is known of the backend: by the file, or by the prober that this one follows. One that is not
+// proven yet begins as if it were up, and the pool brings it up with its first good probe.
 func (p *prober) run(ctx context.Context) {
-	p.loop.InitialUp, p.loop.Seen = p.isUp(), p.seen.count
-	if p.joins {
-		p.loop.InitialUp = true
-		p.loop.Seen = p.join
+	known := p.pool.HealthOf(p.backend)
+	p.loop.InitialUp = known.Up || known.Unproven
+	p.loop.Seen = func(v health.Verdict) {
+		p.seen.count(v)
+		p.pool.Probed(p.backend, v)
 	}
 	p.loop.Run(ctx, p.probe, func(c health.Change) {
 		p.pool.SetUp(p.backend, c.Up, reason(c))
 	})
-}
-
-// isUp says what is known of the backend so far: by the file, or by the prober that this one follows.
-func (p *prober) isUp() bool { return p.pool.ProbedUp(p.backend) }
-
-// join brings up a backend that begins down, with its first good verdict.
-func (p *prober) join(v health.Verdict) {
-	p.seen.count(v)
-	if p.joins && !v.Inconclusive && v.Err == nil {
-		p.joins = false
-		p.pool.SetUp(p.backend, true, "its first probe passed")
-	}
 }
 
 func reason(c health.Change) string {

@@ -74,6 +74,10 @@ type Frontend struct {
 	// MaxConnections bounds the sessions that the pool's backends together have at one time. 0, the
 	// default: no limit but those of the backends.
 	MaxConnections int `toml:"max_connections"`
+	// Failback is when new sessions go back to backends that are no backups, once the backups have taken over: "auto",
+	// the default, as soon as one is usable; "manual", when an operator says so ('weir failback'), or no backup is
+	// usable any more.
+	Failback string `toml:"failback"`
 	// OnNoBackend is what a client gets while no backend is usable: "refuse", the default, is what
 	// OnRefuse says; "close" (FIN) and "reset" (RST) are that whatever OnRefuse says; "hold" keeps it
 	// in the queue, to be served if a backend returns within Queue.Timeout. "hold" needs a queue.
@@ -134,8 +138,9 @@ type Backend struct {
 	// Weight is this backend's share relative to the others. 1 to 1000; 0: drained, it gets no new
 	// sessions. Default 1.
 	Weight int `toml:"weight"`
-	// Backup makes it serve only when no backend without this mark is usable. Default false.
-	Backup bool `toml:"backup"`
+	// Backup makes it one that serves only when it has to: with true while no other backend is usable, those with
+	// "full" included; with "full" also while all others that are usable are at their limit. Default false.
+	Backup Backup `toml:"backup"`
 	// MaxConnections bounds the sessions this backend has at one time. 0, the default: no limit.
 	//
 	// The file may say "auto" instead: the limit is learned from how long the backend takes. Then Auto
@@ -177,8 +182,13 @@ type Health struct {
 	// OnDown is what happens to the sessions of a backend that goes down: "keep", the default, or
 	// "close".
 	OnDown string `toml:"on_down"`
-	// SlowStart is the time in which a backend that came back grows from a small share to its whole
-	// weight. 0, the default: at once.
+	// OnUp is what happens to the sessions of backups when another backend is up again: "keep", the default, or
+	// "close_backup_sessions", within about 10s, so that not all of their clients connect anew at once. With Failback
+	// "manual" that is when new sessions go back.
+	OnUp string `toml:"on_up"`
+	// SlowStart is the time in which a backend that comes to be usable grows from a small share to its whole
+	// weight: one that comes back, from whatever kept it, or is new. Those that are there at the start begin with
+	// their whole weight. 0, the default: at once.
 	SlowStart Duration `toml:"slow_start"`
 }
 
@@ -188,8 +198,15 @@ type Passive struct {
 	Failures int `toml:"failures"`
 	// Window is the time within which the failures count. More than 0. Default 10s.
 	Window Duration `toml:"window"`
-	// EjectFor is how long an ejected backend gets no new sessions. More than 0. Default 10s.
+	// EjectFor is how long an ejected backend gets no new sessions, the first time. More than 0. Default 10s.
+	// Health.Rise good probes in a row end it sooner.
 	EjectFor Duration `toml:"eject_for"`
+	// EjectForMax bounds the time of ejections that repeat: each lasts twice as long as the one before, and every
+	// EjectFor without one takes a doubling back. At least EjectFor; less counts as EjectFor. Default 5m.
+	EjectForMax Duration `toml:"eject_for_max"`
+	// EarlyEnd has a session count as a failure that the backend ends or resets before it has sent a byte, though
+	// the client has sent some and has not ended its stream. Default false: some protocols have such sessions.
+	EarlyEnd bool `toml:"early_end"`
 	// MaxEjected is the percentage of the pool that may be out at one time before ejection stops
 	// (the panic rule). 0 to 100; 0: never eject. Default 50.
 	MaxEjected int `toml:"max_ejected"`

@@ -49,6 +49,8 @@ func (d *decoder) into(n *node, v reflect.Value) {
 		d.integer(n, target)
 	case *float64:
 		d.number(n, target)
+	case *Backup:
+		d.backup(n, target)
 	case *bool:
 		d.boolean(n, target)
 	default:

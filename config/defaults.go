@@ -56,10 +56,16 @@ const (
 	defaultHealthInitial  = "up"   // serve from the first moment; retries cover a wrong guess
 	defaultHealthOnDown   = "keep" // a failed probe does not prove that running sessions are dead
 
-	defaultPassiveFailures   = 3
-	defaultPassiveWindow     = Duration(10 * time.Second)
-	defaultPassiveEjectFor   = Duration(10 * time.Second)
-	defaultPassiveMaxEjected = 50 // above that the fault is more likely ours or the network's
+	defaultHealthOnUp = "keep"
+	// What users of every balancer know. A database whose standby has become the primary wants "manual".
+	defaultFailback = "auto"
+
+	defaultPassiveFailures = 3
+	defaultPassiveWindow   = Duration(10 * time.Second)
+	defaultPassiveEjectFor = Duration(10 * time.Second)
+	// Envoy's. Long enough to spare clients a server that fails each time it comes back.
+	defaultPassiveEjectForMax = Duration(5 * time.Minute)
+	defaultPassiveMaxEjected  = 50 // above that the fault is more likely ours or the network's
 
 	// What Kubernetes and systemd leave before they kill is 30 s and 90 s.
 	defaultShutdownDrain = Duration(30 * time.Second)
@@ -81,6 +87,7 @@ func (f *Frontend) setDefaults() {
 	f.HalfCloseTimeout = defaultHalfCloseTimeout
 	f.Retries = defaultRetries
 	f.UserTimeout = defaultUserTimeout
+	f.Failback = defaultFailback
 	f.OnNoBackend = defaultOnNoBackend
 	f.OnRefuse = defaultOnRefuse
 	f.Keepalive.setDefaults()
@@ -119,15 +126,17 @@ func (h *Health) setDefaults() {
 		Jitter:   defaultHealthJitter,
 		Initial:  defaultHealthInitial,
 		OnDown:   defaultHealthOnDown,
+		OnUp:     defaultHealthOnUp,
 	}
 }
 
 func (p *Passive) setDefaults() {
 	*p = Passive{
-		Failures:   defaultPassiveFailures,
-		Window:     defaultPassiveWindow,
-		EjectFor:   defaultPassiveEjectFor,
-		MaxEjected: defaultPassiveMaxEjected,
+		Failures:    defaultPassiveFailures,
+		Window:      defaultPassiveWindow,
+		EjectFor:    defaultPassiveEjectFor,
+		EjectForMax: defaultPassiveEjectForMax,
+		MaxEjected:  defaultPassiveMaxEjected,
 	}
 }
 

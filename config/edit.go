@@ -252,8 +252,8 @@ func (e *editor) newBackend(b *Backend) string {
 	if b.Auto {
 		lines = append(lines, "min = "+b.bound(b.Min), "max = "+b.bound(b.Max))
 	}
-	if b.Backup {
-		lines = append(lines, "backup = true")
+	if b.Backup != NoBackup {
+		lines = append(lines, "backup = "+b.Backup.String())
 	}
 	return strings.Join(lines, e.eol) + e.eol
 }

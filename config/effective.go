@@ -79,6 +79,8 @@ func (b *Backend) effective(key string, value any) any {
 		return "auto"
 	case (key == "min" || key == "max") && !b.Auto:
 		return nil
+	case key == "backup":
+		return b.Backup.toml()
 	}
 	return value
 }

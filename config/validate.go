@@ -55,6 +55,7 @@ func (v *validator) frontend(f *Frontend) {
 	v.name(&f.Name)
 	v.oneOf(&f.Strategy, Strategies...)
 	v.oneOf(&f.Engine, "auto", "reactor", "copy")
+	v.oneOf(&f.Failback, "auto", "manual")
 	v.duration(&f.ConnectTimeout, 1, forever)
 	v.count(&f.SessionJitter, 0, 100)
 	v.count(&f.Retries, 0, maxRetries)
@@ -102,6 +103,7 @@ func (v *validator) health(h *Health) {
 	v.wrong(&h.Address, func() *fault { return probeAddressFault(h.Address) })
 	v.oneOf(&h.Initial, "up", "down")
 	v.oneOf(&h.OnDown, "keep", "close")
+	v.oneOf(&h.OnUp, "keep", "close_backup_sessions")
 }
 
 func probeAddressFault(text string) *fault {
@@ -122,6 +124,7 @@ func (v *validator) passive(p *Passive) {
 	v.count(&p.Failures, 0, maxCount)
 	v.duration(&p.Window, 1, forever)
 	v.duration(&p.EjectFor, 1, forever)
+	v.duration(&p.EjectForMax, max(1, p.EjectFor), forever)
 	v.count(&p.MaxEjected, 0, 100)
 }
 

@@ -37,6 +37,7 @@ const (
 	HalfCloseTimeout           // one side had finished, the other said nothing
 	SessionTimeout             // the session's time was up
 	BackendDown                // its backend went down, and on_down is "close"
+	BackendsUp                 // it was on a backup, others are up again, and on_up is "close_backup_sessions"
 	Shutdown                   // weir was stopped
 	Killed                     // an operator said so
 	InternalError              // a panic, see the log
@@ -72,6 +73,7 @@ var outcomes = [numOutcomes]struct {
 	HalfCloseTimeout:   {"half-close timeout", 'c', 'L'},
 	SessionTimeout:     {"session timeout", 'P', 0},
 	BackendDown:        {"backend down", 'D', 0},
+	BackendsUp:         {"backends up again", 'U', 0},
 	Shutdown:           {"shutdown", 'K', 0},
 	Killed:             {"killed", 'K', 0},
 	InternalError:      {"internal error", 'L', 0},
@@ -88,7 +90,9 @@ func Outcomes() iter.Seq[Outcome] {
 func (o Outcome) String() string { return outcomes[o].words }
 
 // CutsShort says whether the client's stream was cut short by us, and must not look as if it had ended.
-func (o Outcome) CutsShort() bool { return o == BackendDown || o == Shutdown || o == Killed }
+func (o Outcome) CutsShort() bool {
+	return o == BackendDown || o == BackendsUp || o == Shutdown || o == Killed
+}
 
 // turnedAway says whether the session never began.
 func (o Outcome) turnedAway() bool { return o == Denied || o == TooFast || o == TooMany }

@@ -154,7 +154,7 @@ func (r *Running) SetBackend(ctx context.Context, who Who, frontend, name string
 		return Backend{}, Conflict("another process is taking over, and would not hear of it: try again when it has")
 	}
 	if change.State != nil {
-		v.Pool.SetAdmin(b, adminState(*change.State), "set to "+*change.State+" by "+who.Name)
+		v.SetAdmin(b, adminState(*change.State), "set to "+*change.State+" by "+who.Name)
 		r.note(who, frontend, name, stateKey)
 	}
 	r.changedBy(who, frontend, name, "changed")
