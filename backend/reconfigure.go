@@ -15,7 +15,7 @@ import (
 // the class of the same name, or in the last one. Of the backends that o leaves out, running sessions go on;
 // they are returned as removed, and whoever probed them is to stop.
 func (p *Pool) Reconfigure(o PoolOptions) (added, removed []*Backend, err error) {
-	if _, err := strategy.New(o.Strategy, nil, p.random); err != nil {
+	if _, err := strategy.New(o.Strategy, p.random); err != nil {
 		return nil, nil, err
 	}
 	now := p.Since()

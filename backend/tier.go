@@ -21,11 +21,7 @@ type tier struct {
 }
 
 func newTier(name string, members []*Backend, random func() uint64) (*tier, error) {
-	list := make([]strategy.Member, len(members))
-	for i, b := range members {
-		list[i] = strategy.Member{ID: b.name, Weight: b.weight}
-	}
-	s, err := strategy.New(name, list, random)
+	s, err := strategy.New(name, random)
 	if err != nil {
 		return nil, fmt.Errorf("make pool: %w", err)
 	}
@@ -33,6 +29,12 @@ func newTier(name string, members []*Backend, random func() uint64) (*tier, erro
 	t.observer, _ = s.(strategy.Observer)
 	for i, b := range members {
 		b.tier, b.index = t, i
+		s.Place(i, strategy.Member{ID: b.name, Weight: b.weight, Rank: i})
+	}
+	if tabled, ok := s.(strategy.Tabled); ok {
+		if compute := tabled.Rebuild(); compute != nil {
+			compute()()
+		}
 	}
 	return t, nil
 }
