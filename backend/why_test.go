@@ -44,8 +44,8 @@ func TestWhyOfEveryCause(t *testing.T) {
 	if w.Err != nil {
 		t.Errorf("got %v", w.Err)
 	}
-	want(t, "reason", w.Reason, "least-connections: 0 active for each 1 of weight, not picked yet")
-	want(t, "others", w.words(), "busy another: 1 active for each 1 of weight, picked 3 sessions ago; full full: 1 of 1; "+
+	want(t, "reason", w.Reason, "least-connections: 0 sessions at weight 1, not chosen yet")
+	want(t, "others", w.words(), "busy another: 1 session at weight 1, last chosen 3 sessions ago; full full: 1 of 1; "+
 		"out ejected: 1 connections failed within 0s, the last: refused; gone down: no answer, 3 of 3; "+
 		"weightless drain: its weight is 0; off disabled: kept out by the configuration; "+
 		"spare backup: a backup, and 3 others are usable; worked maint: maint by ops")

@@ -97,13 +97,65 @@ func BenchmarkPickWeighted(b *testing.B) {
 	}
 }
 
-func BenchmarkBuildTable(b *testing.B) {
+// BenchmarkChangeWeight is what a pool asks when one weight has changed.
+func BenchmarkChangeWeight(b *testing.B) {
+	sizes(b, func(b *testing.B, h *house) {
+		members := list(equal(len(h.loads))...)
+		k := 0
+		b.ReportAllocs()
+		for b.Loop() {
+			k++
+			i := k * 7919 % len(members)
+			m := &members[i]
+			m.Weight = 3 - m.Weight
+			h.Place(i, *m)
+			h.Update(i, Load{Eligible: true, Weight: m.Weight * WeightUnit})
+		}
+	})
+}
+
+// BenchmarkReplace is Remove and Place, and the Update that makes the new member eligible.
+func BenchmarkReplace(b *testing.B) {
+	sizes(b, func(b *testing.B, h *house) {
+		members := list(equal(len(h.loads))...)
+		k := 0
+		b.ReportAllocs()
+		for b.Loop() {
+			k++
+			i := k * 7919 % len(members)
+			h.Remove(i)
+			h.Place(i, members[i])
+			h.Update(i, Load{Eligible: true, Weight: WeightUnit})
+		}
+	})
+}
+
+// BenchmarkRebuild has the parts of Rebuild by themselves: two are done with the pool's lock held.
+func BenchmarkRebuild(b *testing.B) {
 	for _, n := range []int{10, 600, 10000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			members := list(equal(n)...)
+		h := furnish(b, "source-hash", equal(n)...)
+		s := h.Strategy.(*sourceHash)
+		b.Run(fmt.Sprintf("snapshot/%d", n), func(b *testing.B) {
+			s.changes++
 			b.ReportAllocs()
 			for b.Loop() {
-				newSourceHash(members)
+				s.Rebuild()
+			}
+		})
+		b.Run(fmt.Sprintf("compute/%d", n), func(b *testing.B) {
+			s.changes++
+			compute := s.Rebuild()
+			b.ReportAllocs()
+			for b.Loop() {
+				compute()
+			}
+		})
+		b.Run(fmt.Sprintf("install/%d", n), func(b *testing.B) {
+			s.changes++
+			install := s.Rebuild()()
+			b.ReportAllocs()
+			for b.Loop() {
+				install()
 			}
 		})
 	}

@@ -50,12 +50,18 @@ const round = maxWeight * maxWeight
 // maxWeight bounds effective weights; greater ones count as this. It is more than 10,000 configured.
 const maxWeight = 1 << 20
 
-func newCyclic(members []Member) *cyclic {
-	return &cyclic{
-		turns:   make([]turn, len(members)),
-		waiting: newHeap(len(members)),
-		ready:   newHeap(len(members)),
+func (c *cyclic) Place(i int, _ Member) {
+	c.turns = grow(c.turns, i, turn{})
+	c.waiting.grow(i)
+	c.ready.grow(i)
+}
+
+// Remove leaves nothing of the turn of i to the next one there.
+func (c *cyclic) Remove(i int) {
+	if c.turns[i].eligible {
+		c.leave(i)
 	}
+	c.turns[i] = turn{}
 }
 
 func (c *cyclic) Pick(r *Request) int {
@@ -107,13 +113,14 @@ func (c *cyclic) use(i int) {
 func (c *cyclic) Update(i int, l Load) {
 	t := &c.turns[i]
 	weight := clampWeight(l.Weight)
-	if l.Eligible == t.eligible && (weight == t.weight || !l.Eligible) {
-		return
-	}
-	if t.eligible {
+	switch {
+	case !l.Eligible && t.eligible:
 		c.leave(i)
-	}
-	if l.Eligible {
+	case l.Eligible && !t.eligible:
+		c.resume(t)
+		c.join(i, weight)
+	case l.Eligible && weight != t.weight:
+		c.leave(i)
 		c.join(i, weight)
 	}
 }
@@ -129,30 +136,33 @@ func (c *cyclic) leave(i int) {
 func (c *cyclic) join(i int, weight uint64) {
 	t := &c.turns[i]
 	t.eligible = true
-	c.resume(t, weight)
+	c.stretch(t, weight)
 	c.heaviest = max(c.heaviest, weight)
 	c.waiting.set(i, key{t.start, uint64(i)})
 	c.setTotal(c.total + weight)
 }
 
-// resume gives t the turn it has now: the old one if that has not ended, otherwise a new one. What is
-// left to wait of a turn that has not begun is stretched by a change of weight, as Waldspurger and Weihl
-// do: a member in slow start would otherwise wait to the end of a turn 100 times as long as its weight
-// by then allows.
+// resume gives a member that was away its old turn, if that has not ended, and a new one otherwise. The
+// first turn of a new member begins now as well.
 //
 // A start more than two turns ahead makes no sense (the clock went round since t was last here) and
 // counts as long past.
-func (c *cyclic) resume(t *turn, weight uint64) {
-	old := max(t.weight, 1)
-	length := round / old
-	ahead, behind := t.start-c.now, c.now-t.start
-	switch {
-	case behind >= length && ahead > 2*length:
+func (c *cyclic) resume(t *turn) {
+	length := int64(round / max(t.weight, 1))
+	if ahead := int64(t.start - c.now); t.weight == 0 || ahead <= -length || ahead > 2*length {
 		t.start, t.left = c.now, 0
-	case weight != old && ahead <= 2*length:
-		t.start, t.left = c.now+ahead*old/weight, 0
-	case weight != old:
-		t.left = 0
+	}
+}
+
+// stretch gives t another weight: what is left to wait of its turn, and what has passed of it, become
+// longer or shorter as the turn does (Waldspurger and Weihl do so with what is left). So nothing of what it
+// is owed, or has had in advance, is lost or multiplied, however often its weight changes. With weight 1 and
+// half a turn waited, a member that gets weight 100 has waited for half of one turn, not for 50.
+func (c *cyclic) stretch(t *turn, weight uint64) {
+	if old := t.weight; old != weight && old != 0 {
+		most := 2 * int64(round/old)
+		ahead := min(max(int64(t.start-c.now), -most), most)
+		t.start, t.left = c.now+uint64(ahead*int64(old)/int64(weight)), 0
 	}
 	t.weight = weight
 }

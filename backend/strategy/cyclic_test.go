@@ -199,12 +199,9 @@ func TestCyclicTriedKeepsItsTurn(t *testing.T) {
 
 // Virtual time wraps: begin shortly before, with one member long away.
 func TestCyclicOverTheWrap(t *testing.T) {
-	s := newCyclic(list(1, 2, 1))
-	s.now = math.MaxUint64 - round/WeightUnit*5/2
-	h := &house{Strategy: s, loads: make([]Load, 3)}
-	for i, w := range []int{1, 2, 1} {
-		h.update(i, Load{Eligible: true, Weight: w * WeightUnit})
-	}
+	s := &cyclic{now: math.MaxUint64 - round/WeightUnit*5/2}
+	h := &house{Strategy: s}
+	h.furnish(1, 2, 1)
 	smooth(t, h, []int{1, 2, 1}, 20)
 	if s.now > 1<<63 {
 		t.Fatal("time did not wrap")

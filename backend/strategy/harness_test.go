@@ -21,21 +21,71 @@ type house struct {
 // furnish builds a house whose members have the configured weights and are eligible.
 func furnish(t testing.TB, name string, weights ...int) *house {
 	t.Helper()
-	s, err := New(name, list(weights...), rand.New(rand.NewPCG(1, 2)).Uint64)
+	s, err := New(name, rand.New(rand.NewPCG(1, 2)).Uint64)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &house{Strategy: s, loads: make([]Load, len(weights))}
+	h := &house{Strategy: s}
+	h.furnish(weights...)
+	return h
+}
+
+func (h *house) furnish(weights ...int) {
+	for i, m := range list(weights...) {
+		h.place(i, m)
+	}
+	h.rebuild()
 	for i, w := range weights {
 		h.update(i, Load{Eligible: true, Weight: w * WeightUnit})
 	}
-	return h
+}
+
+// place leaves a new member as it is before its first Update.
+func (h *house) place(i int, m Member) {
+	h.loads = grow(h.loads, i, Load{})
+	h.Place(i, m)
+}
+
+func (h *house) remove(i int) {
+	h.loads[i] = Load{}
+	h.Remove(i)
+}
+
+// replace has somebody else at i, who is eligible.
+func (h *house) replace(i int, m Member) {
+	h.remove(i)
+	h.place(i, m)
+	h.update(i, Load{Eligible: true, Weight: m.Weight * WeightUnit})
+}
+
+// reweigh gives i another weight, as a reload does.
+func (h *house) reweigh(i, weight int) {
+	m := list(make([]int, i+1)...)[i]
+	m.Weight = weight
+	h.place(i, m)
+	l := h.loads[i]
+	l.Weight = weight * WeightUnit
+	h.update(i, l)
+}
+
+// rebuild makes the table of a strategy that has one, and says whether it was out of date.
+func (h *house) rebuild() bool {
+	t, ok := h.Strategy.(Tabled)
+	if !ok {
+		return false
+	}
+	compute := t.Rebuild()
+	if compute == nil {
+		return false
+	}
+	compute()()
+	return true
 }
 
 func list(weights ...int) []Member {
 	members := make([]Member, len(weights))
 	for i, w := range weights {
-		members[i] = Member{ID: fmt.Sprintf("10.0.%d.%d:80", i/256, i%256), Weight: w}
+		members[i] = Member{ID: fmt.Sprintf("10.0.%d.%d:80", i/256, i%256), Weight: w, Rank: i}
 	}
 	return members
 }

@@ -33,12 +33,18 @@ type heap struct {
 }
 
 func newHeap(members int) heap {
-	h := heap{nodes: make([]node, 0, members), at: make([]int32, members)}
-	for i := range h.at {
-		h.at[i] = -1
-	}
+	var h heap
+	h.grow(members - 1)
 	return h
 }
+
+// grow makes room for member i, so that set need not allocate.
+func (h *heap) grow(i int) {
+	h.at = grow(h.at, i, -1)
+	h.nodes = slices.Grow(h.nodes, len(h.at)-len(h.nodes))
+}
+
+func (h *heap) has(i int) bool { return h.at[i] >= 0 }
 
 func (h *heap) empty() bool { return len(h.nodes) == 0 }
 

@@ -50,8 +50,15 @@ const (
 	guess = time.Second
 )
 
-func newLeastLatency(members []Member) *leastLatency {
-	return &leastLatency{heap: newHeap(len(members)), members: make([]latency, len(members))}
+func (s *leastLatency) Place(i int, _ Member) {
+	s.heap.grow(i)
+	s.members = grow(s.members, i, latency{})
+}
+
+// Remove leaves nothing of what was known of i to the next one there.
+func (s *leastLatency) Remove(i int) {
+	s.heap.remove(i)
+	s.members[i] = latency{}
 }
 
 func (s *leastLatency) Pick(r *Request) int {
@@ -61,7 +68,7 @@ func (s *leastLatency) Pick(r *Request) int {
 	}
 	if m := &s.members[i]; m.state == untried {
 		m.state, m.average, m.seen = guessed, float64(guess), r.Now
-		s.rank(i)
+		s.order(i)
 	}
 	return i
 }
@@ -72,7 +79,7 @@ func (s *leastLatency) Update(i int, l Load) {
 		return
 	}
 	m.load = l
-	s.rank(i)
+	s.order(i)
 }
 
 // Observe takes a time below 1 ns for 1 ns, and a clock that went back for one that stood still.
@@ -85,10 +92,10 @@ func (s *leastLatency) Observe(i int, connect, now time.Duration) {
 		took = max(took, m.average*keep+took*(1-keep))
 	}
 	m.state, m.average, m.seen = measured, took, now
-	s.rank(i)
+	s.order(i)
 }
 
-func (s *leastLatency) rank(i int) {
+func (s *leastLatency) order(i int) {
 	m := &s.members[i]
 	if !m.load.Eligible {
 		s.heap.remove(i)

@@ -40,7 +40,7 @@ func TestLeastLatencyCountsSessionsAndWeight(t *testing.T) {
 }
 
 func TestLeastLatencyRisesAtOnceAndFallsSlowly(t *testing.T) {
-	s := newLeastLatency(list(1))
+	s := furnish(t, "least-latency", 1).Strategy.(*leastLatency)
 	average := func(took, now time.Duration) float64 {
 		s.Observe(0, took, now)
 		return s.members[0].average / float64(ms)

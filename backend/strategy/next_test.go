@@ -61,18 +61,21 @@ func TestStanding(t *testing.T) {
 		want [3]string // of members of weight 2, 1, 1, of which the second was picked, and serves 3
 	}{
 		{"cyclic", [3]string{
-			"weight 2, its turn begins in 1.0 sessions and ends in 3.0",
-			"weight 1, its turn has begun and ends in 3.0 sessions",
-			"weight 1, its turn has begun and ends in 3.0 sessions",
+			"weight 2, its next turn begins in 1.0 sessions and is due within 3.0",
+			"weight 1, its turn has begun and is due within 3.0 sessions",
+			"weight 1, its turn has begun and is due within 3.0 sessions",
 		}},
 		{"least-connections", [3]string{
-			"0 active for each 1 of weight, picked 1 sessions ago", "3 active for each 1 of weight, not picked yet",
-			"0 active for each 1 of weight, not picked yet",
+			"0 sessions at weight 2, chosen for the latest session", "3 sessions at weight 1, not chosen yet",
+			"0 sessions at weight 1, not chosen yet",
 		}},
-		{"first", [3]string{"in place 1 of those there", "in place 2 of those there", "in place 3 of those there"}},
+		{"first", [3]string{
+			"number 1 of 3 available, in the order of the file", "number 2 of 3 available, in the order of the file",
+			"number 3 of 3 available, in the order of the file",
+		}},
 		{"least-latency", [3]string{
-			"taken to connect in 367.879ms until it is known, 0 active for weight 2",
-			"connects in 7.358ms of late, 3 active for weight 1", "never tried, so it goes first",
+			"not measured yet and counted as connecting in 367.879ms, 0 sessions at weight 2",
+			"has recently connected in 7.358ms, 3 sessions at weight 1", "never tried, so it goes first",
 		}},
 	} {
 		h := furnish(t, c.name, 2, 1, 1)
@@ -94,7 +97,7 @@ func TestStandingOfTwoChoices(t *testing.T) {
 	for range 50 {
 		next, drawn := h.Next(r), 0
 		for i := range 5 {
-			if strings.HasSuffix(h.Standing(r, i), "active for weight 1, one of the two drawn") {
+			if strings.HasSuffix(h.Standing(r, i), "at weight 1, one of the two drawn") {
 				drawn++
 			} else if i == next {
 				t.Errorf("%d is next, and stands: %s", i, h.Standing(r, i))
@@ -122,7 +125,7 @@ func TestStandingOfSourceHash(t *testing.T) {
 		}
 		var gone []int
 		for p := range 10 {
-			want := place[fmt.Sprintf("in place %d for this client", p+1)]
+			want := place[fmt.Sprintf("number %d for this client", p+1)]
 			if got := h.pickFor(key); got != want {
 				t.Errorf("with %d gone: picked %d, want %d", p, got, want)
 			}

@@ -122,10 +122,10 @@ func TestSourceHashDoesNotDependOnTheOrder(t *testing.T) {
 	members := list(1, 2, 3, 4, 5)
 	reversed := slices.Clone(members)
 	slices.Reverse(reversed)
-	a, b := newSourceHash(members), newSourceHash(reversed)
-	for slot := range a.table {
-		if members[a.table[slot]].ID != reversed[b.table[slot]].ID {
-			t.Fatalf("slot %d: got %s and %s", slot, members[a.table[slot]].ID, reversed[b.table[slot]].ID)
+	a, b := tableOf(members), tableOf(reversed)
+	for place := range a.table {
+		if members[a.table[place]].ID != reversed[b.table[place]].ID {
+			t.Fatalf("place %d: got %s and %s", place, members[a.table[place]].ID, reversed[b.table[place]].ID)
 		}
 	}
 }
@@ -174,4 +174,13 @@ func TestTableSize(t *testing.T) {
 			t.Errorf("%d members: got %d, want %d", members, got, want)
 		}
 	}
+}
+
+func tableOf(members []Member) *sourceHash {
+	h := &house{Strategy: new(sourceHash)}
+	for i, m := range members {
+		h.place(i, m)
+	}
+	h.rebuild()
+	return h.Strategy.(*sourceHash)
 }

@@ -17,25 +17,28 @@ func (c *cyclic) Standing(_ *Request, i int) string {
 	begins, ends := float64(int64(t.start-c.now))/session, float64(int64(t.deadline()-c.now))/session
 	switch weight := weightOf(t.weight); {
 	case begins > 0:
-		return fmt.Sprintf("weight %s, its turn begins in %.1f sessions and ends in %.1f", weight, begins, ends)
+		return fmt.Sprintf("weight %s, its next turn begins in %.1f sessions and is due within %.1f", weight, begins, ends)
 	case ends > 0:
-		return fmt.Sprintf("weight %s, its turn has begun and ends in %.1f sessions", weight, ends)
+		return fmt.Sprintf("weight %s, its turn has begun and is due within %.1f sessions", weight, ends)
 	default:
-		return fmt.Sprintf("weight %s, its turn ended %.1f sessions ago, unused", weight, -ends)
+		return fmt.Sprintf("weight %s, its turn was due %.1f sessions ago", weight, -ends)
 	}
 }
 
-// Standing tells the sessions for the weight, and when i was picked last, which decides among equals.
+// Standing tells the sessions and the weight, and when i was picked last, which decides among equals.
 func (s *leastConnections) Standing(_ *Request, i int) string {
-	ratio := float64(s.heap.nodes[s.heap.at[i]].a) / (maxWeight * maxWeight) * WeightUnit
-	picked := "not picked yet"
-	if last := s.last[i]; last >= uint64(len(s.last)) {
-		picked = fmt.Sprintf("picked %d sessions ago", s.turn-last)
+	m := &s.members[i]
+	switch ago := s.picks - m.picked + 1; {
+	case m.picked == 0:
+		return loadOf(m.load) + ", not chosen yet"
+	case ago == 1:
+		return loadOf(m.load) + ", chosen for the latest session"
+	default:
+		return fmt.Sprintf("%s, last chosen %d sessions ago", loadOf(m.load), ago)
 	}
-	return fmt.Sprintf("%s active for each 1 of weight, %s", short(ratio), picked)
 }
 
-// Standing tells the sessions for the weight, if i was drawn.
+// Standing tells the sessions and the weight, and whether i was drawn.
 func (s *twoChoices) Standing(r *Request, i int) string {
 	load, n := loadOf(s.loads[i]), len(s.eligible)
 	if len(r.Tried) > 0 {
@@ -57,7 +60,7 @@ func (s *sourceHash) Standing(r *Request, i int) string {
 	for len(before) < placesTold {
 		next := s.Next(&Request{Key: r.Key, Tried: before})
 		if next == i {
-			return fmt.Sprintf("in place %d for this client", len(before)+1)
+			return fmt.Sprintf("number %d for this client", len(before)+1)
 		}
 		before = append(before, next)
 	}
@@ -67,15 +70,15 @@ func (s *sourceHash) Standing(r *Request, i int) string {
 // placesTold bounds the search for a place, which is quadratic: 10 places of 10,000 members take some 10 µs.
 const placesTold = 10
 
-// Standing tells the place in the list.
+// Standing tells the place in the order of the file, of those that may be picked.
 func (s *first) Standing(_ *Request, i int) string {
-	before := 0
-	for k := range i {
-		if s.heap.at[k] >= 0 {
-			before++
+	place := 1
+	for _, n := range s.heap.nodes {
+		if n.before(s.heap.nodes[s.heap.at[i]].key) {
+			place++
 		}
 	}
-	return fmt.Sprintf("in place %d of those there", before+1)
+	return fmt.Sprintf("number %d of %d available, in the order of the file", place, len(s.heap.nodes))
 }
 
 // Standing tells the recent time to connect, and what it is multiplied with.
@@ -86,9 +89,9 @@ func (s *leastLatency) Standing(r *Request, i int) string {
 	case untried:
 		return "never tried, so it goes first"
 	case guessed:
-		return fmt.Sprintf("taken to connect in %v until it is known, %s", average, loadOf(m.load))
+		return fmt.Sprintf("not measured yet and counted as connecting in %v, %s", average, loadOf(m.load))
 	}
-	return fmt.Sprintf("connects in %v of late, %s", average, loadOf(m.load))
+	return fmt.Sprintf("has recently connected in %v, %s", average, loadOf(m.load))
 }
 
 // at returns the average as it has fallen by now.
@@ -96,14 +99,17 @@ func (m *latency) at(now time.Duration) float64 {
 	return m.average * math.Exp(-float64(max(0, now-m.seen))/float64(decay))
 }
 
+// loadOf writes "2 sessions at weight 1".
 func loadOf(l Load) string {
-	return fmt.Sprintf("%d active for weight %s", l.Active, weightOf(clampWeight(l.Weight)))
+	plural := "s"
+	if l.Active == 1 {
+		plural = ""
+	}
+	return fmt.Sprintf("%d session%s at weight %s", l.Active, plural, weightOf(clampWeight(l.Weight)))
 }
 
 // weightOf writes an effective weight in the unit of the configured one: 0.4 while it climbs to 1.
-func weightOf(effective uint64) string { return short(float64(effective) / WeightUnit) }
-
-// short writes a number with two decimals, or fewer if these are zeros.
-func short(x float64) string {
-	return strings.TrimSuffix(strings.TrimRight(strconv.FormatFloat(x, 'f', 2, 64), "0"), ".")
+func weightOf(effective uint64) string {
+	two := strconv.FormatFloat(float64(effective)/WeightUnit, 'f', 2, 64)
+	return strings.TrimSuffix(strings.TrimRight(two, "0"), ".")
 }

@@ -9,11 +9,11 @@ import (
 
 func TestNewKnowsNamesAndAliases(t *testing.T) {
 	for _, name := range append(names, "round-robin", "leastconn") {
-		if _, err := New(name, list(1), rand.Uint64); err != nil {
+		if _, err := New(name, rand.Uint64); err != nil {
 			t.Errorf("New(%q): %v", name, err)
 		}
 	}
-	if _, err := New("fastest", nil, rand.Uint64); err == nil || err.Error() != `unknown strategy "fastest"` {
+	if _, err := New("fastest", rand.Uint64); err == nil || err.Error() != `unknown strategy "fastest"` {
 		t.Errorf("New of an unknown name: got %v", err)
 	}
 }
@@ -93,7 +93,10 @@ func TestNoMembersAtAll(t *testing.T) {
 
 func TestNobodyIsEligibleBeforeTheFirstUpdate(t *testing.T) {
 	for _, name := range names {
-		s, _ := New(name, list(1, 1), rand.Uint64)
+		s, _ := New(name, rand.Uint64)
+		for i, m := range list(1, 1) {
+			s.Place(i, m)
+		}
 		if got := s.Pick(&Request{}); got != -1 {
 			t.Errorf("%s: got %d, want -1", name, got)
 		}

@@ -1,5 +1,7 @@
 package strategy
 
+import "slices"
+
 // twoChoices draws two different members and picks the one with fewer sessions for its weight. Of two
 // random ones the better is nearly as good as the best of all (Mitzenmacher 2001: the fullest of n has
 // log log n more than the mean, against log n / log log n with one draw), and it stays good where
@@ -14,18 +16,13 @@ type twoChoices struct {
 	isDrawn  bool
 }
 
-func newTwoChoices(members []Member, random func() uint64) *twoChoices {
-	s := &twoChoices{
-		loads:    make([]Load, len(members)),
-		eligible: make([]int32, 0, len(members)),
-		at:       make([]int32, len(members)),
-		random:   random,
-	}
-	for i := range s.at {
-		s.at[i] = -1
-	}
-	return s
+func (s *twoChoices) Place(i int, _ Member) {
+	s.loads = grow(s.loads, i, Load{})
+	s.at = grow(s.at, i, -1)
+	s.eligible = slices.Grow(s.eligible, len(s.at)-len(s.eligible))
 }
+
+func (s *twoChoices) Remove(i int) { s.Update(i, Load{}) }
 
 func (s *twoChoices) Pick(r *Request) int {
 	n := s.setAside(r.Tried)
