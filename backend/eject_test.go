@@ -192,7 +192,7 @@ func TestPanicRule(t *testing.T) {
 		for range 3 {
 			for _, b := range s.all {
 				if b.usable() {
-					s.step(b.name, "fail")
+					s.step(b.id.Name, "fail")
 				}
 			}
 		}
@@ -254,7 +254,7 @@ func TestPanicRuleAlways(t *testing.T) {
 		v := newVigil(t, most, "a", "b", "c", "d backup", "e weight=0", "f disabled", "g", "h down")
 		r := rand.New(rand.NewPCG(uint64(most), 5))
 		for range 5000 {
-			name := v.all[r.IntN(len(v.all))].name
+			name := v.all[r.IntN(len(v.all))].id.Name
 			v.step([]string{name + " fail", name + " fail", name + " down", name + " up", name + " up", " 7"}[r.IntN(6)])
 		}
 	}
@@ -288,7 +288,7 @@ func (v *vigil) step(step string) {
 	}
 	for _, s := range v.Snapshot() {
 		if s.State == Ejected && (total-usable)*100 > v.most*total {
-			v.t.Fatalf("%s: %s is ejected with %d of %d usable, at most %d%% ejected", step, s.Backend.name, usable, total, v.most)
+			v.t.Fatalf("%s: %s is ejected with %d of %d usable, at most %d%% ejected", step, s.Backend.id.Name, usable, total, v.most)
 		}
 	}
 }
@@ -296,8 +296,11 @@ func (v *vigil) step(step string) {
 // follow takes the events and compares what they say with what is.
 func (v *vigil) follow(step string) {
 	for _, e := range v.events {
+		if e.Drained {
+			continue
+		}
 		if e.From != v.known[e.Backend] || e.From == e.To {
-			v.t.Fatalf("%s: told of %s from %s to %s, want from %s to another", step, e.Backend.name, e.From, e.To, v.known[e.Backend])
+			v.t.Fatalf("%s: told of %s from %s to %s, want from %s to another", step, e.Backend.id.Name, e.From, e.To, v.known[e.Backend])
 		}
 		v.known[e.Backend] = e.To
 		if usable, total := v.count(); e.Usable != usable || e.Total != total || e.Reason == "" {
@@ -307,7 +310,7 @@ func (v *vigil) follow(step string) {
 	v.events = nil
 	for _, s := range v.Snapshot() {
 		if v.known[s.Backend] != s.State {
-			v.t.Fatalf("%s: %s is %s, told was %s", step, s.Backend.name, s.State, v.known[s.Backend])
+			v.t.Fatalf("%s: %s is %s, told was %s", step, s.Backend.id.Name, s.State, v.known[s.Backend])
 		}
 	}
 }
@@ -317,7 +320,7 @@ func (v *vigil) count() (usable, total int) {
 		if state == Up {
 			usable++
 		}
-		if !b.disabled && b.weight > 0 {
+		if b.wanted() {
 			total++
 		}
 	}

@@ -87,7 +87,7 @@ func TestClassifyWhatDialSays(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conn, err := NewDialer(c.timeout, sockopt.Options{}, nil).
-				Dial(c.ctx, &Backend{name: "db1", network: c.network, address: c.address})
+				Dial(c.ctx, &Backend{id: ID{"db1", c.network, c.address}})
 			if err == nil {
 				conn.Close()
 				t.Fatal("connected")

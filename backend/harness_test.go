@@ -59,7 +59,10 @@ func parse(t testing.TB, line string) Options {
 		case "weight":
 			fmt.Sscan(value, &o.Weight)
 		case "backup":
-			o.Backup = true
+			o.Backup = BackupWhenDown
+			if value == "full" {
+				o.Backup = BackupWhenFull
+			}
 		case "disabled":
 			o.Disabled = true
 		case "down":
@@ -84,7 +87,7 @@ func many(n int, words string) []string {
 func (s *stage) named(name string) *Backend {
 	s.t.Helper()
 	for _, b := range s.all {
-		if b.name == name {
+		if b.id.Name == name {
 			return b
 		}
 	}
@@ -133,8 +136,8 @@ func (s *stage) fail(name string, n int, f Failure) {
 	s.t.Helper()
 	var others []string
 	for _, b := range s.all {
-		if b.name != name {
-			others = append(others, b.name)
+		if b.id.Name != name {
+			others = append(others, b.id.Name)
 		}
 	}
 	for range n {
@@ -159,6 +162,10 @@ func (s *stage) states() string {
 func (s *stage) told() string {
 	var list []string
 	for _, e := range s.events {
+		if e.Drained {
+			list = append(list, fmt.Sprintf("%s %s 0 left", e.Backend.Name(), e.From))
+			continue
+		}
 		list = append(list, fmt.Sprintf("%s %s>%s %d/%d", e.Backend.Name(), e.From, e.To, e.Usable, e.Total))
 	}
 	s.events = nil

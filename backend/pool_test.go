@@ -201,7 +201,7 @@ func TestAcquireNeverPassesALimit(t *testing.T) {
 				{Name: "a", Weight: 1, Up: true, MaxConnections: 1},
 				{Name: "b", Weight: 5, Up: true, MaxConnections: 2},
 				{Name: "c", Weight: 1, Up: true, MaxConnections: 7},
-				{Name: "x", Weight: 1, Up: true, MaxConnections: 3, Backup: true},
+				{Name: "x", Weight: 1, Up: true, MaxConnections: 3, Backup: BackupWhenDown},
 			}, Passive: PassiveOptions{Failures: 20, Window: 1e9, EjectFor: 1e6, MaxEjected: 75}})
 			if err != nil {
 				t.Fatal(err)
@@ -337,8 +337,8 @@ func (s *stage) acquireLikeModel(r *rand.Rand, held []Lease) []Lease {
 // model says who may be picked, in the plainest way.
 func (s *stage) model(tried []*Backend) (free []*Backend, again bool, err error) {
 	usable := func(backup bool, not []*Backend) (list []*Backend) {
-		for i, b := range s.all {
-			if s.opts.Backends[i].Backup == backup && b.up && b.weight > 0 && !slices.Contains(not, b) {
+		for _, b := range s.all {
+			if (b.opts.Backup != NoBackup) == backup && b.health.Up && b.opts.Weight > 0 && !slices.Contains(not, b) {
 				list = append(list, b)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 )
@@ -93,10 +94,14 @@ func (tr *trial) reconfigure() {
 	if err != nil {
 		tr.t.Fatal(err)
 	}
-	tr.ever = append(tr.ever, added...)
+	for _, b := range added {
+		if !slices.Contains(tr.ever, b) { // or it was there before, and had sessions
+			tr.ever = append(tr.ever, b)
+		}
+	}
 	for _, b := range removed {
 		if b.state() != Removed {
-			tr.t.Fatalf("removed %s is %s", b.name, b.state())
+			tr.t.Fatalf("removed %s is %s", b.id.Name, b.state())
 		}
 	}
 }
@@ -134,10 +139,13 @@ func (tr *trial) check() {
 	}
 	for _, b := range tr.ever {
 		active += b.active
+		if b.removed() {
+			tr.before[fmt.Sprintf("%s %p", b.id.Name, b)] = b.active
+		}
 	}
 	for _, b := range tr.all {
-		tr.bounded(fmt.Sprintf("%s %p", b.name, b), b.active, b.max)
-		slot = slot || b.usable() && !b.full() && (b.tier == tr.serving || tr.serving.usable == 0)
+		tr.bounded(fmt.Sprintf("%s %p", b.id.Name, b), b.active, b.max)
+		slot = slot || b.usable() && !b.full() && (b.tier == tr.tiers[NoBackup] || tr.tiers[NoBackup].usable == 0)
 	}
 	if active != tr.Pool.active {
 		tr.t.Fatalf("the backends have %d sessions, the pool %d", active, tr.Pool.active)

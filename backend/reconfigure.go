@@ -10,12 +10,13 @@ import (
 	"weir/backend/strategy"
 )
 
-// batch is how many members are changed with the lock held: for 50 to 100 µs. Between two batches whoever waits for
-// the lock has it.
+// batch is how many members are changed at a time, with the lock held: for 50 to 100 µs. Then whoever waits for the
+// lock has it.
 const batch = 64
 
 // Reconfigure makes the pool what NewPool would make of o, while it serves. Clock, After, Random, Notify and Guard
-// stay as they are. No session waits for more than a part of it, however many backends there are.
+// stay as they are. Few changes are made at once; of many, sessions see a part before the other, so that none waits
+// for more than a part, however many backends there are.
 //
 // A backend is the same if its ID is: it keeps its sessions, its health, its counts, its turn, and what an operator
 // said of its state; limit and weight become those of o. That goes for one that was removed as well, as long as it has
@@ -43,6 +44,8 @@ type reconfiguration struct {
 	steps  []step
 	added  []*Backend
 	doomed map[*Backend]bool
+	now    time.Duration
+	done   int // members changed since the lock was taken
 }
 
 // step is what is to be done about one backend that o has.
@@ -58,8 +61,13 @@ func (p *Pool) configure(o *PoolOptions, isNew bool) (added, removed []*Backend)
 	r := &reconfiguration{Pool: p, o: o, isNew: isNew}
 	r.compare()
 	removed = r.removed()
+	r.lock()
+	defer r.unlock()
 	r.begin()
-	r.each(len(r.steps), func(i int, now time.Duration) { r.adopt(&r.steps[i], now) })
+	for i := range r.steps {
+		r.adopt(&r.steps[i])
+		r.breathe()
+	}
 	r.unTable(removed)
 	r.changeStrategy()
 	r.makeTables()
@@ -96,24 +104,22 @@ func (r *reconfiguration) removed() []*Backend {
 	return list
 }
 
-// each calls f for all from 0 to n, with the lock held, a batch at a time.
-func (r *reconfiguration) each(n int, f func(i int, now time.Duration)) {
-	for i := 0; i < n; {
-		r.mu.Lock()
-		now := r.Since()
-		r.settle(now)
-		for end := min(i+batch, n); i < end; i++ {
-			f(i, now)
-		}
+func (r *reconfiguration) lock() {
+	r.mu.Lock()
+	r.now, r.done = r.Since(), 0
+	r.settle(r.now)
+}
+
+// breathe is called when a member was changed, and lets others have the lock now and then.
+func (r *reconfiguration) breathe() {
+	if r.done++; r.done == batch {
 		r.unlock()
+		r.lock()
 	}
 }
 
 // begin goes over to the options of the pool itself. Those that were about to leave are members like any other.
 func (r *reconfiguration) begin() {
-	r.mu.Lock()
-	defer r.unlock()
-	r.settle(r.Since())
 	for _, b := range r.leaving {
 		b.leaving = false
 	}
@@ -126,15 +132,15 @@ func (r *reconfiguration) begin() {
 }
 
 // adopt makes what o describes a member, or changes it.
-func (r *reconfiguration) adopt(s *step, now time.Duration) {
+func (r *reconfiguration) adopt(s *step) {
 	if s.backend == nil {
-		s.backend = r.welcome(s.o, s.rank, now)
+		s.backend = r.welcome(s.o, s.rank)
 		r.next[s.rank] = s.backend
 		r.added = append(r.added, s.backend)
 		return
 	}
 	b := s.backend
-	r.change(b, now, "", func() {
+	r.change(b, r.now, "", func() {
 		was := b.opts
 		b.opts, b.rank = *s.o, s.rank
 		if t := r.tiers[b.opts.Backup]; t != b.tier {
@@ -156,14 +162,14 @@ func (r *reconfiguration) setUp(b *Backend, was *Options) {
 }
 
 // welcome makes a new member, or an old one that was removed and still has sessions.
-func (r *reconfiguration) welcome(o *Options, rank int, now time.Duration) *Backend {
+func (r *reconfiguration) welcome(o *Options, rank int) *Backend {
 	id := o.ID()
 	b, returns := r.gone[id]
 	if !returns {
 		b = &Backend{id: id}
 	}
 	b.opts, b.rank, b.rampFrom, b.ejection = *o, rank, 0, ejection{}
-	b.health, b.upReason, b.since = r.firstHealth(b, now)
+	b.health, b.upReason, b.since = r.firstHealth(b)
 	b.admin = r.notes[id.Name]
 	r.setUp(b, nil)
 	r.enter(b)
@@ -175,25 +181,25 @@ func (r *reconfiguration) welcome(o *Options, rank int, now time.Duration) *Back
 	if b.usable() {
 		b.tier.usable++
 		if !r.isNew {
-			r.ramp(b, now)
+			r.ramp(b, r.now)
 		}
 	}
-	b.tier.tell(b, now, r.opts.SlowStart)
+	b.tier.tell(b, r.now, r.opts.SlowStart)
 	if returns {
 		r.tell(b, Removed, "back in the configuration")
 	}
 	if b.usable() {
-		r.canServe(b, now)
+		r.canServe(b, r.now)
 	}
 	return b
 }
 
 // firstHealth returns what is taken for the health of a backend that joins.
-func (r *reconfiguration) firstHealth(b *Backend, now time.Duration) (h Health, upReason string, since time.Time) {
+func (r *reconfiguration) firstHealth(b *Backend) (h Health, upReason string, since time.Time) {
 	since = time.Now()
 	if old := r.predecessor(b.id); old != nil {
 		h, upReason = old.health, old.upReason
-		r.retire(old, now)
+		r.retire(old, r.now)
 		return h, upReason, since
 	}
 	h = Health{Up: b.opts.Up, Since: since, Reason: "not probed yet"}
@@ -231,11 +237,12 @@ func (r *reconfiguration) unTable(removed []*Backend) {
 	if _, tabled := r.tiers[NoBackup].strategy.(strategy.Tabled); !tabled {
 		return
 	}
-	r.each(len(removed), func(i int, _ time.Duration) {
-		if b := removed[i]; !b.removed() {
+	for _, b := range removed {
+		if !b.removed() {
 			b.tier.place(b, 0)
 		}
-	})
+		r.breathe()
+	}
 }
 
 // changeStrategy has another strategy take the place of each tier's, when it knows all members.
@@ -248,21 +255,18 @@ func (r *reconfiguration) changeStrategy() {
 		if err != nil {
 			return // it was made before
 		}
-		r.mu.Lock()
 		t.incoming = incoming
-		r.unlock()
-		r.each(len(t.members), func(i int, now time.Duration) {
+		for i := range t.members { // nobody joins meanwhile
 			if b := t.members[i]; b != nil {
-				t.introduce(b, now, r.opts.SlowStart)
+				t.introduce(b, r.now, r.opts.SlowStart)
 				if r.doomed[b] {
 					t.place(b, 0)
 				}
 			}
-		})
+			r.breathe()
+		}
 		r.makeTable(incoming)
-		r.mu.Lock()
 		t.change(r.o.Strategy)
-		r.unlock()
 	}
 }
 
@@ -278,25 +282,24 @@ func (r *reconfiguration) makeTable(s strategy.Strategy) {
 	if !ok {
 		return
 	}
-	r.mu.Lock()
 	compute := t.Rebuild()
-	r.unlock()
 	if compute == nil {
 		return
 	}
-	install := compute()
-	r.mu.Lock()
-	install()
 	r.unlock()
+	install := compute()
+	r.lock()
+	install()
 }
 
 // finish lets those go that are removed, or has them wait until others can serve.
 func (r *reconfiguration) finish(removed []*Backend) {
 	if r.mayLeave(removed) {
-		r.each(len(removed), func(i int, now time.Duration) { r.retire(removed[i], now) })
+		for _, b := range removed {
+			r.retire(b, r.now)
+			r.breathe()
+		}
 	}
-	r.mu.Lock()
-	defer r.unlock()
 	r.all = r.next
 	r.gatherLearners()
 	r.failOver()
@@ -305,8 +308,6 @@ func (r *reconfiguration) finish(removed []*Backend) {
 
 // mayLeave says whether those that are removed can go at once.
 func (r *reconfiguration) mayLeave(removed []*Backend) bool {
-	r.mu.Lock()
-	defer r.unlock()
 	theirs := 0
 	for _, b := range removed {
 		if !b.removed() && b.usable() {

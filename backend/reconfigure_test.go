@@ -40,7 +40,7 @@ func TestReconfigureKeeps(t *testing.T) {
 	want(t, "added", added, "e")
 	want(t, "removed", removed, "c")
 	want(t, "told", s.told(), "c up>removed 2/4")
-	want(t, "states", s.states(), "up up maint down")
+	want(t, "states", s.states(), "up up maint down removed")
 	if l.Backend().Name() != "c" {
 		t.Fatalf("the session is on %s, want c", l.Backend().Name())
 	}
@@ -48,7 +48,8 @@ func TestReconfigureKeeps(t *testing.T) {
 	l.Release()
 	s.SetUp(c, false, "a probe that was under way")
 	s.SetAdmin(c, AdminDrain, "late")
-	want(t, "told of the one that is gone", s.told(), "")
+	want(t, "told of the one that is gone", s.told(), "c removed 0 left")
+	want(t, "states", s.states(), "up up maint down")
 	if got := s.Pool.active; got != 0 {
 		t.Errorf("%d sessions in the end, want 0", got)
 	}

@@ -35,8 +35,8 @@ type recorder struct {
 }
 
 func (s *stage) record() *recorder {
-	r := &recorder{Strategy: s.serving.strategy}
-	s.serving.strategy = r
+	r := &recorder{Strategy: s.tiers[NoBackup].strategy}
+	s.tiers[NoBackup].strategy = r
 	return r
 }
 

@@ -14,7 +14,7 @@ import (
 func (w *Why) words() string {
 	var list []string
 	for _, n := range w.Others {
-		line := n.Backend.name + " " + string(n.Cause)
+		line := n.Backend.id.Name + " " + string(n.Cause)
 		if n.Detail != "" {
 			line += ": " + n.Detail
 		}
@@ -27,7 +27,7 @@ func (w *Why) name() string {
 	if w.Backend == nil {
 		return ""
 	}
-	return w.Backend.name
+	return w.Backend.id.Name
 }
 
 func TestWhyOfEveryCause(t *testing.T) {
@@ -47,14 +47,14 @@ func TestWhyOfEveryCause(t *testing.T) {
 	want(t, "reason", w.Reason, "least-connections: 0 sessions at weight 1, not chosen yet")
 	want(t, "others", w.words(), "busy another: 1 session at weight 1, last chosen 3 sessions ago; full full: 1 of 1; "+
 		"out ejected: 1 connections failed within 0s, the last: refused; gone down: no answer, 3 of 3; "+
-		"weightless drain: its weight is 0; off disabled: kept out by the configuration; "+
+		"weightless drain: its weight is 0; off disabled: disabled in the configuration; "+
 		"spare backup: a backup, and 3 others are usable; worked maint: maint by ops")
 	for _, n := range w.Others {
 		if isState := n.Cause == Cause(n.Backend.state()); isState == n.Since.IsZero() {
-			t.Errorf("%s: %s since %v", n.Backend.name, n.Cause, n.Since)
+			t.Errorf("%s: %s since %v", n.Backend.id.Name, n.Cause, n.Since)
 		}
 		if left := time.Until(n.Until); (n.Cause == Cause(Ejected)) != (left > 50*time.Second && left <= time.Minute) {
-			t.Errorf("%s: %s until %v", n.Backend.name, n.Cause, n.Until)
+			t.Errorf("%s: %s until %v", n.Backend.id.Name, n.Cause, n.Until)
 		}
 	}
 	want(t, "states after Why", s.states(), before)
@@ -199,7 +199,7 @@ func TestWhyOfManyIsBounded(t *testing.T) {
 	w := s.Why(s.request())
 	for _, n := range w.Others {
 		if n.Cause != CauseAnother {
-			t.Fatalf("%s: %s", n.Backend.name, n.Cause)
+			t.Fatalf("%s: %s", n.Backend.id.Name, n.Cause)
 		}
 		if n.Detail != "" {
 			told++

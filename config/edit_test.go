@@ -80,7 +80,7 @@ func TestEdit(t *testing.T) {
 			func(f []config.Frontend) {
 				f[0].Backends[0].Weight = 4
 				f[0].Backends[1] = added
-				f[0].Backends[1].Name, f[0].Backends[1].Backup, f[0].Backends[1].MaxConnections = "db9", true, 12
+				f[0].Backends[1].Name, f[0].Backends[1].Backup, f[0].Backends[1].MaxConnections = "db9", config.BackupWhenDown, 12
 			},
 			edited[strings.Index(edited, "weight = 3"):strings.Index(edited, "  # gone by")],
 			"weight = 4 # since May\n  max_connections = 0x20\n" +

@@ -200,7 +200,7 @@ func (r *Running) AddBackend(ctx context.Context, who Who, frontend string, n Ne
 		if err != nil {
 			return Invalid("address %q: %v", n.Address, err)
 		}
-		b.Name, b.MaxConnections, b.Backup = name, n.Limit, n.Backup
+		b.Name, b.MaxConnections, b.Backup = name, n.Limit, backupOf(n.Backup)
 		if n.Weight != nil {
 			b.Weight = *n.Weight
 		}
@@ -214,6 +214,13 @@ func (r *Running) AddBackend(ctx context.Context, who Who, frontend string, n Ne
 	r.changedBy(who, frontend, name, "added")
 	v, _ := r.Balancer.View(frontend)
 	return r.backend(&v, name)
+}
+
+func backupOf(yes bool) config.Backup {
+	if yes {
+		return config.BackupWhenDown
+	}
+	return config.NoBackup
 }
 
 // RemoveBackend removes one as a reload does: its sessions have the drain time to finish.

@@ -59,12 +59,12 @@ func (r *Running) differs() []Difference {
 	}
 	for _, v := range r.Balancer.Views() {
 		for _, s := range v.Pool.Snapshot() {
-			if s.Admin == backend.AdminReady {
+			if s.Admin.State == backend.AdminReady {
 				continue
 			}
 			e := r.changed[place{v.Name, s.Backend.Name(), stateKey}]
 			list = append(list, Difference{
-				Frontend: v.Name, Backend: s.Backend.Name(), What: stateKey, File: "ready", Now: adminWord(s.Admin), Who: e.who, At: e.at,
+				Frontend: v.Name, Backend: s.Backend.Name(), What: stateKey, File: "ready", Now: adminWord(s.Admin.State), Who: e.who, At: e.at,
 			})
 		}
 	}
@@ -154,7 +154,7 @@ func (r *Running) status(v *balancer.View, s *backend.Status) Backend {
 		Sessions: s.Totals.Sessions, Failed: map[string]uint64{},
 	}
 	if c := configured(v.Config, name); c != nil {
-		b.Backup, b.ConfiguredLimit, b.ConfiguredWeight = c.Backup, c.MaxConnections, c.Weight
+		b.Backup, b.ConfiguredLimit, b.ConfiguredWeight = c.Backup != config.NoBackup, c.MaxConnections, c.Weight
 		if c.Auto {
 			b.LearnedFloor = c.Min
 		}
