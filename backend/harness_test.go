@@ -58,6 +58,8 @@ func parse(t testing.TB, line string) Options {
 			fmt.Sscan(value, &o.MaxConnections)
 		case "weight":
 			fmt.Sscan(value, &o.Weight)
+		case "at":
+			o.Address = value
 		case "backup":
 			o.Backup = BackupWhenDown
 			if value == "full" {

@@ -294,11 +294,15 @@ func (r *reconfiguration) makeTable(s strategy.Strategy) {
 
 // finish lets those go that are removed, or has them wait until others can serve.
 func (r *reconfiguration) finish(removed []*Backend) {
-	if r.mayLeave(removed) {
-		for _, b := range removed {
+	overlaps := r.overlaps(removed)
+	for _, b := range removed {
+		if !overlaps || b.removed() || !b.usable() {
 			r.retire(b, r.now)
-			r.breathe()
+		} else {
+			b.leaving = true
+			r.leaving = append(r.leaving, b)
 		}
+		r.breathe()
 	}
 	r.all = r.next
 	r.gatherLearners()
@@ -306,8 +310,8 @@ func (r *reconfiguration) finish(removed []*Backend) {
 	r.sendAwayIfDown()
 }
 
-// mayLeave says whether those that are removed can go at once.
-func (r *reconfiguration) mayLeave(removed []*Backend) bool {
+// overlaps says whether those that are removed go on serving for a while, as none of the others can.
+func (r *reconfiguration) overlaps(removed []*Backend) bool {
 	theirs := 0
 	for _, b := range removed {
 		if !b.removed() && b.usable() {
@@ -315,18 +319,12 @@ func (r *reconfiguration) mayLeave(removed []*Backend) bool {
 		}
 	}
 	if theirs == 0 || r.usable() > theirs || r.o.Overlap <= 0 {
-		return true
-	}
-	for _, b := range removed {
-		if !b.removed() {
-			b.leaving = true
-			r.leaving = append(r.leaving, b)
-		}
+		return false
 	}
 	r.overlap++
 	mine := r.overlap
 	r.after(r.o.Overlap, func() { r.guard.Do("the end of an overlap", func() { r.endOverlap(mine) }) })
-	return false
+	return true
 }
 
 // endOverlap lets those go that serve until others can, whether those can or not. overlap says which time of that

@@ -33,13 +33,17 @@ func (d *decoder) backup(n *node, target *Backup) {
 		}
 	case n.form == scalar && n.kind == unstable.String && n.text == "full":
 		*target = BackupWhenFull
-	case n.form == scalar && n.kind == unstable.String:
+	case n.form == scalar && n.kind == unstable.String && n.text != "true" && n.text != "false":
 		hint := backupForms
 		if near, ok := nearest(n.text, []string{"full"}); ok {
-			hint = didYouMean(quote(near)) + " " + hint
+			hint = didYouMean(near) + " " + hint
 		}
 		d.spoil(n, &fault{"unknown value " + quote(n.text), hint})
 	default:
-		d.wrongType(n, `true, false or "full"`, backupForms)
+		hint := backupForms
+		if n.text == "true" || n.text == "false" {
+			hint = "without quotes: did you mean " + n.text + "?"
+		}
+		d.wrongType(n, `true, false or "full"`, hint)
 	}
 }
