@@ -145,17 +145,15 @@ func (t *turn) owed(now uint64) int64 { return int64(t.weight) * int64(now-t.sta
 func (c *cyclic) Update(i int, l Load) {
 	t := &c.turns[i]
 	weight := clampWeight(l.Weight)
-	switch {
-	case !l.Eligible && t.eligible:
+	if l.Eligible == t.eligible && (weight == t.weight || !l.Eligible) {
+		return
+	}
+	if t.eligible {
 		c.leave(i)
-	case l.Eligible && t.weight == 0:
-		c.begin(t, weight)
-		c.join(i, weight)
-	case l.Eligible && !t.eligible:
-		c.resume(t)
-		c.join(i, weight)
-	case l.Eligible && weight != t.weight:
-		c.leave(i)
+	} else {
+		c.resume(t, weight)
+	}
+	if l.Eligible {
 		c.join(i, weight)
 	}
 }
@@ -179,22 +177,26 @@ func (c *cyclic) join(i int, weight uint64) {
 	c.owed += t.owed(c.now)
 }
 
+// resume gives a member that was away its old turn, if that has not ended, and a new one otherwise.
+//
+// A start more than two turns ahead makes no sense (the clock went round since t was last here) and
+// counts as long past.
+func (c *cyclic) resume(t *turn, weight uint64) {
+	if t.weight == 0 {
+		c.begin(t, weight)
+		return
+	}
+	length := int64(round / t.weight)
+	if ahead := int64(t.start - c.now); ahead <= -length || ahead > 2*length {
+		t.start, t.left = c.now, 0
+	}
+}
+
 // begin gives a new member its first turn, now.
 func (c *cyclic) begin(t *turn, weight uint64) {
 	t.start, t.weight = c.now, weight
 	if end := t.deadline(); after(end, c.calm) {
 		c.calm = end
-	}
-}
-
-// resume gives a member that was away its old turn, if that has not ended, and a new one otherwise.
-//
-// A start more than two turns ahead makes no sense (the clock went round since t was last here) and
-// counts as long past.
-func (c *cyclic) resume(t *turn) {
-	length := int64(round / t.weight)
-	if ahead := int64(t.start - c.now); ahead <= -length || ahead > 2*length {
-		t.start, t.left = c.now, 0
 	}
 }
 

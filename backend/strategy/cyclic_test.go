@@ -383,14 +383,22 @@ func TestCyclicIsSmoothAfterChurn(t *testing.T) {
 	}
 }
 
-// One that has waited half of its turn at weight 1/100 has not waited for 50 turns of weight 1.
+// One that has waited a part of its turn at weight 1/100 has not waited for many turns of weight 1.
 func TestCyclicSlowStartDoesNotBurst(t *testing.T) {
-	h := furnish(t, "cyclic", 1, 1)
-	h.update(0, Load{Eligible: true, Weight: 1})
-	h.picks(50)
-	h.update(0, Load{Eligible: true, Weight: WeightUnit})
-	if n := counts(h.picks(20), 2)[0]; n < 9 || n > 11 {
-		t.Errorf("got %d of 20, want half", n)
+	for _, waited := range []int{1, 10, 40, 90} {
+		h := furnish(t, "cyclic", equal(10)...)
+		h.picks(5)
+		for i := range 5 {
+			h.remove(i) // those who stay wait, so that the new one does too
+		}
+		h.place(0, Member{ID: "new", Weight: 1})
+		h.update(0, Load{Eligible: true, Weight: 1})
+		h.picks(waited)
+		h.update(0, Load{Eligible: true, Weight: WeightUnit})
+		got := h.picks(24)
+		if n := counts(got, 10)[0]; n < 3 || n > 5 {
+			t.Errorf("waited for %d sessions: got %v, want 0 four times", waited, got)
+		}
 	}
 }
 

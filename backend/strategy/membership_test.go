@@ -17,8 +17,10 @@ func TestEveryStrategyInheritsNothingFromWhoWasThere(t *testing.T) {
 				h.Observe(1, 5*ms, 0)
 				h.picks(7)
 			}
-			used.place(3, Member{ID: "old", Weight: 90, Rank: 3})
+			used.place(3, Member{ID: "old", Weight: 3, Rank: 3})
 			used.rebuild()
+			used.update(3, Load{Eligible: true, Weight: 3 * WeightUnit, Active: 70})
+			used.Observe(3, 900*ms, 0)
 			used.remove(3)
 			for k, h := range []*house{used, fresh} {
 				h.place(3, Member{ID: "new", Weight: 1, Rank: 3})

@@ -69,14 +69,14 @@ func disturb(h *house, random *rand.Rand) {
 func churn(h *house, random *rand.Rand) {
 	disturb(h, random)
 	i := random.IntN(len(h.loads) + 1)
-	switch isMember := i < len(h.loads) && !h.gone[i]; random.IntN(50) {
-	case 0:
-		h.rebuildBitByBit()
-	case 1, 2, 3, 4, 5:
+	switch isMember, what := i < len(h.loads) && !h.gone[i], random.IntN(300); {
+	case what == 0:
+		h.rebuildBitByBit() // seldom, as it takes milliseconds
+	case what < 30:
 		if isMember {
 			h.remove(i)
 		}
-	case 6, 7, 8, 9, 10, 11:
+	case what < 65:
 		if i < 50 { // or changes a member, whose ID then does not count
 			h.place(i, Member{ID: fmt.Sprint(random.Uint64()), Weight: random.IntN(4), Rank: random.IntN(50)})
 		}
