@@ -27,7 +27,7 @@ func TestEjection(t *testing.T) {
 	want(t, "just before its time is over", s.picks(2), "b b")
 	want(t, "told", s.told(), "")
 	s.now++
-	want(t, "then", s.picks(4), "b b a b")
+	want(t, "then", s.picks(4), "a b a b")
 	want(t, "told", s.told(), "a ejected>up 2/2")
 	want(t, "reason", s.Snapshot()[0].Reason, "its time out is over")
 	s.fail("a", 2, FailureRefused)

@@ -101,7 +101,7 @@ func BenchmarkPickWeighted(b *testing.B) {
 func BenchmarkChangeWeight(b *testing.B) {
 	sizes(b, func(b *testing.B, h *house) {
 		members := list(equal(len(h.loads))...)
-		k := 0
+		k := busy(h)
 		b.ReportAllocs()
 		for b.Loop() {
 			k++
@@ -114,11 +114,21 @@ func BenchmarkChangeWeight(b *testing.B) {
 	})
 }
 
+// busy has sessions open on about half of the members, and returns their number.
+func busy(h *house) int {
+	n := len(h.loads) / 2
+	for k := range n {
+		i := h.pickFor(uint64(k))
+		h.active(i, h.loads[i].Active+1)
+	}
+	return n
+}
+
 // BenchmarkReplace is Remove and Place, and the Update that makes the new member eligible.
 func BenchmarkReplace(b *testing.B) {
 	sizes(b, func(b *testing.B, h *house) {
 		members := list(equal(len(h.loads))...)
-		k := 0
+		k := busy(h)
 		b.ReportAllocs()
 		for b.Loop() {
 			k++
@@ -128,6 +138,22 @@ func BenchmarkReplace(b *testing.B) {
 			h.Update(i, Load{Eligible: true, Weight: WeightUnit})
 		}
 	})
+}
+
+// BenchmarkPickBeforeTheFirstTable is what source-hash costs until its first table is made.
+func BenchmarkPickBeforeTheFirstTable(b *testing.B) {
+	for _, n := range []int{10, 10000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			h := furnish(b, "source-hash", equal(n)...)
+			h.Strategy.(*sourceHash).table = nil
+			r := &Request{}
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Key++
+				h.Pick(r)
+			}
+		})
+	}
 }
 
 // BenchmarkRebuild has the parts of Rebuild by themselves: two are done with the pool's lock held.

@@ -238,3 +238,185 @@ func TestCyclicNobodyStarves(t *testing.T) {
 		}
 	}
 }
+
+// A reload before each session gives one member weight 1 and 2 in turn. Shares are those of the weights as
+// they were at each session.
+func TestCyclicWeightThatChangesBeforeEachSession(t *testing.T) {
+	for _, others := range []int{1, 2, 5, 50} {
+		h := furnish(t, "cyclic", equal(others+1)...)
+		var got []int
+		fair := make([]float64, others+1)
+		for k := range 1000 {
+			weight := 1 + k%2
+			h.reweigh(0, weight)
+			got = append(got, h.pick())
+			for i := range fair {
+				fair[i] += 1 / float64(weight+others)
+			}
+			fair[0] += float64(weight-1) / float64(weight+others)
+		}
+		shares(t, counts(got, others+1), fair, 0.05)
+		if average := 1000 * 1.5 / (1.5 + float64(others)); math.Abs(fair[0]-average) > average*0.05 {
+			t.Errorf("%d others: %.0f sessions by the weights, %.0f by their average", others, fair[0], average)
+		}
+	}
+}
+
+// All weights change before each session, as in slow start of everybody.
+func TestCyclicWeightsThatAllChangeBeforeEachSession(t *testing.T) {
+	random := rand.New(rand.NewPCG(6, 6))
+	const n = 10
+	h := furnish(t, "cyclic", equal(n)...)
+	var got []int
+	fair := make([]float64, n)
+	for range 1000 {
+		total := 0
+		for i := range n {
+			h.reweigh(i, 1+random.IntN(1+i))
+			total += h.loads[i].Weight
+		}
+		got = append(got, h.pick())
+		for i, l := range h.loads {
+			fair[i] += float64(l.Weight) / float64(total)
+		}
+	}
+	shares(t, counts(got, n), fair, 0.05)
+}
+
+// shares holds got to fair, within so much of it, or a session and a half.
+func shares(t *testing.T, got []int, fair []float64, within float64) {
+	t.Helper()
+	for i := range got {
+		if math.Abs(float64(got[i])-fair[i]) > max(fair[i]*within, 1.5) {
+			t.Errorf("%d members: member %d has %d sessions, want %.0f", len(got), i, got[i], fair[i])
+		}
+	}
+}
+
+// A reload before each session, or fewer, removes one member and adds another one. Those who stay get their shares, and
+// the newcomers together what is one member's: neither a burst nor nothing.
+func TestCyclicMemberThatIsReplacedBeforeEachSession(t *testing.T) {
+	for _, c := range []struct {
+		weights  []int
+		at       int // which is replaced
+		sessions int
+	}{
+		{equal(2), 0, 1000}, {equal(2), 1, 1000}, {equal(5), 0, 1000}, {equal(5), 2, 1000}, {equal(5), 4, 1000},
+		{[]int{5, 1, 1}, 0, 1000}, {[]int{5, 1, 1}, 1, 1000}, {[]int{1, 5, 5}, 0, 1000}, {[]int{2, 3, 4, 5}, 3, 1000},
+		{append(equal(50), 10), 50, 20000}, // its deadline is before all of theirs for one turn of theirs
+	} {
+		for _, every := range []int{1, 2, 3, 7, 20, 100} {
+			h := furnish(t, "cyclic", c.weights...)
+			var got []int
+			for k := range c.sessions {
+				if k%every == 0 {
+					h.replace(c.at, Member{ID: fmt.Sprint("new ", k), Weight: c.weights[c.at], Rank: c.at})
+				}
+				got = append(got, h.pick())
+			}
+			within := 0.05
+			if every > 1 { // each may have one session at once, or go while it waits for its first
+				within = 0.2
+			}
+			shares(t, counts(got, len(c.weights)), fairShares(c.weights, c.sessions), within)
+		}
+	}
+}
+
+func fairShares(weights []int, sessions int) []float64 {
+	total := 0
+	for _, w := range weights {
+		total += w
+	}
+	fair := make([]float64, len(weights))
+	for i, w := range weights {
+		fair[i] = float64(sessions*w) / float64(total)
+	}
+	return fair
+}
+
+// The same with a new one at another index each time, as the pool keeps a slot while its last sessions end.
+func TestCyclicMemberThatMovesBeforeEachSession(t *testing.T) {
+	h := furnish(t, "cyclic", equal(6)...)
+	h.remove(4)
+	h.remove(5)
+	var got []int
+	for k := range 1000 {
+		old, fresh := 3+k%3, 3+(k+1)%3
+		h.place(fresh, Member{ID: fmt.Sprint("new ", k), Weight: 1})
+		h.update(fresh, Load{Eligible: true, Weight: WeightUnit})
+		h.remove(old)
+		got = append(got, min(h.pick(), 3))
+	}
+	shares(t, counts(got, 4), []float64{250, 250, 250, 250}, 0.05)
+}
+
+// After any churn the turns are as evenly spread as before: no run of the heavy member is longer.
+func TestCyclicIsSmoothAfterChurn(t *testing.T) {
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 5))
+		weights := append([]int{50}, equal(50)...)
+		h := furnish(t, "cyclic", weights...)
+		for range 5000 {
+			switch i := h.pick(); random.IntN(3) {
+			case 0:
+				if i > 0 {
+					h.replace(i, Member{Weight: 1, Rank: i})
+				}
+			case 1:
+				h.reweigh(1+random.IntN(50), 1+random.IntN(3))
+			}
+		}
+		for i := 1; i <= 50; i++ {
+			h.reweigh(i, 1)
+		}
+		h.picks(200)
+		evenly(t, h, 1000, 0, 2)
+		c := h.Strategy.(*cyclic)
+		var owed int64
+		for i := range c.turns {
+			owed += c.turns[i].owed(c.now)
+		}
+		if owed != c.owed {
+			t.Errorf("owed %d, want %d", c.owed, owed)
+		}
+	}
+}
+
+// One that has waited a part of its turn at weight 1/100 has not waited for many turns of weight 1.
+func TestCyclicSlowStartDoesNotBurst(t *testing.T) {
+	for _, waited := range []int{1, 10, 40, 90} {
+		h := furnish(t, "cyclic", equal(10)...)
+		h.picks(5)
+		for i := range 5 {
+			h.remove(i) // those who stay wait, so that the new one does too
+		}
+		h.place(0, Member{ID: "new", Weight: 1})
+		h.update(0, Load{Eligible: true, Weight: 1})
+		h.picks(waited)
+		h.update(0, Load{Eligible: true, Weight: WeightUnit})
+		got := h.picks(24)
+		if n := counts(got, 10)[0]; n < 3 || n > 5 {
+			t.Errorf("waited for %d sessions: got %v, want 0 four times", waited, got)
+		}
+	}
+}
+
+// A new member has its first turn from when it comes, long after the others' turns began, or just before.
+func TestCyclicNewcomerNeitherBurstsNorStarves(t *testing.T) {
+	for _, before := range []int{0, 1, 3, 10, 99, 12345} {
+		for _, weight := range []int{1, 2, 5} {
+			h := furnish(t, "cyclic", 1, 1, 1)
+			h.picks(before)
+			h.place(3, Member{ID: "new", Weight: weight, Rank: 3})
+			h.update(3, Load{Eligible: true, Weight: weight * WeightUnit})
+			got := h.picks(4 * (3 + weight))
+			if n := counts(got, 4)[3]; n < 4*weight-1 || n > 4*weight+1 {
+				t.Errorf("after %d sessions, weight %d: got %v, want 3 %d times", before, weight, got, 4*weight)
+			}
+			if n := counts(got[:3+weight], 4)[3]; n == 0 || n > weight+1 {
+				t.Errorf("after %d sessions, weight %d: got %v in the first round", before, weight, got[:3+weight])
+			}
+		}
+	}
+}

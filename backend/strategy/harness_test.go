@@ -14,8 +14,10 @@ var names = []string{"cyclic", "least-connections", "two-choices", "source-hash"
 // house is a strategy with its members as a pool would keep them.
 type house struct {
 	Strategy
-	loads []Load
-	now   time.Duration
+	loads   []Load
+	gone    []bool // not a member now
+	now     time.Duration
+	pending func() // what is left of a Rebuild
 }
 
 // furnish builds a house whose members have the configured weights and are eligible.
@@ -42,12 +44,13 @@ func (h *house) furnish(weights ...int) {
 
 // place leaves a new member as it is before its first Update.
 func (h *house) place(i int, m Member) {
-	h.loads = grow(h.loads, i, Load{})
+	h.loads, h.gone = grow(h.loads, i, Load{}), grow(h.gone, i, false)
+	h.gone[i] = false
 	h.Place(i, m)
 }
 
 func (h *house) remove(i int) {
-	h.loads[i] = Load{}
+	h.loads[i], h.gone[i] = Load{}, true
 	h.Remove(i)
 }
 
@@ -96,6 +99,18 @@ func equal(n int) []int { return slices.Repeat([]int{1}, n) }
 func (h *house) update(i int, l Load) {
 	h.loads[i] = l
 	h.Update(i, l)
+}
+
+// rebuildBitByBit begins a table, or puts the one begun before in place.
+func (h *house) rebuildBitByBit() {
+	if h.pending != nil {
+		h.pending()
+		h.pending = nil
+	} else if t, ok := h.Strategy.(Tabled); ok {
+		if compute := t.Rebuild(); compute != nil {
+			h.pending = compute()
+		}
+	}
 }
 
 // Observe tells a strategy that wants to know.

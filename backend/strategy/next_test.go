@@ -26,8 +26,8 @@ func foretell(t *testing.T, name string, seed uint64) {
 	a := furnish(t, name, randomWeights(asked, asked.IntN(40))...)
 	b := furnish(t, name, randomWeights(silent, silent.IntN(40))...)
 	for range 2000 {
-		disturb(a, asked)
-		disturb(b, silent)
+		churn(a, asked)
+		churn(b, silent)
 		tried, key := someOf(len(a.loads), course), course.Uint64()
 		next := -2
 		for range course.IntN(3) { // for other requests than the one that follows, too

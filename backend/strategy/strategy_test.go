@@ -1,6 +1,7 @@
 package strategy
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -27,7 +28,7 @@ func TestEveryStrategyAnswersOnlyWhatIsFree(t *testing.T) {
 				random := rand.New(rand.NewPCG(seed, 7))
 				h := furnish(t, name, randomWeights(random, random.IntN(40))...)
 				for range 2000 {
-					disturb(h, random)
+					churn(h, random)
 					tried := someOf(len(h.loads), random)
 					check(t, h, tried, random)
 				}
@@ -50,6 +51,9 @@ func disturb(h *house, random *rand.Rand) {
 		return
 	}
 	i := random.IntN(len(h.loads))
+	if h.gone[i] {
+		return
+	}
 	switch random.IntN(3) {
 	case 0:
 		h.update(i, Load{Eligible: random.IntN(3) > 0, Weight: random.IntN(3000), Active: random.IntN(5)})
@@ -57,6 +61,25 @@ func disturb(h *house, random *rand.Rand) {
 		h.active(i, random.IntN(1000))
 	case 2:
 		h.Observe(i, time.Duration(random.Int64N(int64(time.Second))), h.now)
+	}
+}
+
+// churn is disturb, and what reloads do: members go, others come where they were, weights and ranks change,
+// and a table is made meanwhile.
+func churn(h *house, random *rand.Rand) {
+	disturb(h, random)
+	i := random.IntN(len(h.loads) + 1)
+	switch isMember, what := i < len(h.loads) && !h.gone[i], random.IntN(300); {
+	case what == 0:
+		h.rebuildBitByBit() // seldom, as it takes milliseconds
+	case what < 30:
+		if isMember {
+			h.remove(i)
+		}
+	case what < 65:
+		if i < 50 { // or changes a member, whose ID then does not count
+			h.place(i, Member{ID: fmt.Sprint(random.Uint64()), Weight: random.IntN(4), Rank: random.IntN(50)})
+		}
 	}
 }
 
