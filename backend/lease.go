@@ -18,7 +18,7 @@ type Lease struct {
 	flow    *flow
 	active  int32 // sessions of the backend when it was given, this one included
 	watched bool  // somebody wants to know how it goes; what the lock need not be taken for otherwise
-	early   bool  // an early end counts
+	early   bool  // an early end counts; not twice
 }
 
 // Backend returns the backend of the lease, or nil once it is released.
@@ -89,6 +89,7 @@ func (l *Lease) EndedEarly() {
 	if !l.CountsEarlyEnd() {
 		return
 	}
+	l.early = false
 	p, b := l.pool, l.backend
 	now := p.Since()
 	p.mu.Lock()

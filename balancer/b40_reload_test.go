@@ -28,7 +28,12 @@ import (
 // mirror is a backend that sends back what it gets.
 func mirror(t *testing.T) *server {
 	t.Helper()
-	s := newServer(t)
+	return mirrorOn(t, "127.0.0.1:0")
+}
+
+func mirrorOn(t *testing.T, address string) *server {
+	t.Helper()
+	s := serverOn(t, address)
 	var serving sync.WaitGroup
 	serving.Go(func() {
 		for {

@@ -190,6 +190,7 @@ func (s *copySession) relay(conn relay.Conn) relay.End {
 	if s.server.Learns() {
 		pair.OnFirst = s.first
 	}
+	pair.OnEarlyEnd = s.EndedEarly
 	s.pair.Store(pair)
 	if s.cutBy.Load() != 0 { // cut before there was a pair to cut
 		pair.Cut(true)

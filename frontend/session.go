@@ -171,6 +171,10 @@ func (s *Session) Answered(now time.Time) {
 // Unanswered reports that the backend failed before it sent anything. It is called before Release.
 func (s *Session) Unanswered() { s.lease.Unanswered() }
 
+// EndedEarly reports that the backend has ended the session before it sent anything, although the client had sent
+// something and not ended its stream. It is called before Release, once.
+func (s *Session) EndedEarly() { s.lease.EndedEarly() }
+
 // Failed reports that the chosen backend was not reached, gives the lease back, and says whether to
 // choose again: no byte of the client's was used up, so nothing is lost. outcome is what it means if
 // the session ends now.

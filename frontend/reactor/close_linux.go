@@ -19,6 +19,9 @@ func (s *session) finished(d *stream) {
 		s.fail(d.from, loop.Errno(other.failed))
 		return
 	}
+	if d == &s.down {
+		s.noteEnd()
+	}
 	d.eof = true
 	d.release()
 	if other.eof {
@@ -32,6 +35,14 @@ func (s *session) finished(d *stream) {
 	loop.ShutdownWrite(int(d.to.fd))
 	d.told = true
 	s.touch()
+}
+
+// noteEnd is called when the backend has ended its stream, or failed: before it had sent a byte, perhaps, while the
+// client had sent some and not ended its own.
+func (s *session) noteEnd() {
+	if s.down.moved == 0 && !s.down.eof && s.up.moved > 0 && !s.up.eof {
+		s.EndedEarly()
+	}
 }
 
 // refused takes note that a socket takes no more. A backend's last words may still be on their way; a
@@ -74,6 +85,7 @@ func (s *session) fail(side *side, errno loop.Errno) {
 		if s.down.moved == 0 {
 			s.Unanswered()
 		}
+		s.noteEnd()
 		s.Release()
 	}
 	s.state = delivering

@@ -123,6 +123,7 @@ func (h *half) spliced() bool { return h.pipe != nil && h.pipe.N > 0 }
 
 // write sends what is in the buffer. It blocks as long as dst takes nothing, and so does src.
 func (h *half) write() error {
+	h.begin()
 	n, err := h.dst.Write(h.buf[:h.n])
 	h.account(n)
 	h.n = 0

@@ -32,6 +32,7 @@ type onlyReader struct{ io.Reader }
 type counter struct{ half *half }
 
 func (c counter) Write(p []byte) (int, error) {
+	c.half.begin()
 	n, err := c.half.dst.Write(p)
 	c.half.account(n)
 	if err != nil {

@@ -54,6 +54,9 @@ type Pair struct {
 	// OnFirst, unless nil, is called when the first bytes of a side have been delivered to the other. It is
 	// set before Run, and must not block.
 	OnFirst func(from Side)
+	// OnEarlyEnd, unless nil, is called in Run when the backend has ended its stream, or failed, before it had sent a
+	// byte, while the client had sent some and not ended its own. It must not block.
+	OnEarlyEnd func()
 
 	conns    [2]Conn
 	up, down half // up: from the client to the backend
@@ -103,6 +106,13 @@ func (p *Pair) Bytes() (up, down int64) { return p.up.moved.Load(), p.down.moved
 // Finished says which sides have sent the end of their stream.
 func (p *Pair) Finished() (client, backend bool) { return p.up.eof.Load(), p.down.eof.Load() }
 
+// noteEnd is told that the backend has ended or failed.
+func (p *Pair) noteEnd() {
+	if p.OnEarlyEnd != nil && p.down.moved.Load() == 0 && p.up.begun.Load() && !p.up.eof.Load() {
+		p.OnEarlyEnd()
+	}
+}
+
 // Acknowledged returns a number that grows whenever either peer acknowledges bytes: with data stuck
 // in our socket buffers this still moves while the peer reads, however slowly. 0 where it is not known.
 func (p *Pair) Acknowledged() uint64 { return acked(p.conns[Client]) + acked(p.conns[Backend]) }
@@ -127,6 +137,9 @@ func (p *Pair) fail(side Side, err error) {
 	p.mu.Unlock()
 	if !first {
 		return
+	}
+	if side == Backend {
+		p.noteEnd()
 	}
 	p.conns[side].Close()
 	// The other socket stays open, for it still has to deliver what was written to it: only the
@@ -164,6 +177,7 @@ type half struct {
 	src, dst Conn
 	done     chan struct{}
 	moved    atomic.Int64
+	begun    atomic.Bool // src has sent something; known before dst has it
 	eof      atomic.Bool // src has ended, and dst was told
 	failed   error       // of writing to dst; to be read once done is closed
 	mover
@@ -174,6 +188,13 @@ func (h *half) init(p *Pair, from Side, stock *Stock) {
 	h.src, h.dst = p.conns[from], p.conns[1-from]
 	h.done = make(chan struct{})
 	h.stock = stock
+}
+
+// begin notes that src has sent something.
+func (h *half) begin() {
+	if !h.begun.Load() { // a load is cheaper than a store
+		h.begun.Store(true)
+	}
 }
 
 // account counts n bytes that were delivered.
@@ -216,6 +237,9 @@ func (h *half) ended() {
 	}
 	if end := h.pair.end(); end.Err != nil && end.Side == h.side {
 		return // the other direction was told of the reset, and has closed src since
+	}
+	if h.side == Backend {
+		h.pair.noteEnd()
 	}
 	h.eof.Store(true)
 	h.dst.CloseWrite() // fails only on a socket that is dead, which its own direction finds out
