@@ -119,6 +119,30 @@ func TestB63EveryBackendIsReplaced(t *testing.T) {
 	})
 }
 
+// What an operator said stays with the name when the file gives the backend another address, and the plan says so.
+func TestAdminStaysWithTheNameInAReload(t *testing.T) {
+	everyEngine(t, func(t *testing.T, engine string) {
+		a, b := mirror(t), mirror(t)
+		file := func(backends ...string) string {
+			return membersFile(engine, "30s", "", "kind = \"none\"", append(backends, named("b", b.addr()))...)
+		}
+		w := startWeirFile(t, file(named("a", a.addr())))
+		v, _ := w.b.View("f")
+		v.SetAdmin(v.Pool.Backends()[0], backend.AdminMaint, "set to maint by root")
+		w.mustReload(file())
+		plan := w.mustReload(file(named("a", "127.0.0.1:1")))
+		if want := "+ frontend f: backend a 127.0.0.1:1 (gets no sessions: set to maint by root)"; len(plan.Changes) != 1 || plan.Changes[0].String() != want {
+			t.Errorf("the plan says %v, want %s", plan.Changes, want)
+		}
+		w.state(0, backend.Maint)
+		for range 3 {
+			c := w.dial()
+			echoes(t, c)
+			c.Close()
+		}
+	})
+}
+
 // probedServer counts who probes it, and from where. It has no sessions.
 type probedServer struct {
 	*server

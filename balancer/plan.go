@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"weir/backend"
 	"weir/config"
 )
 
@@ -69,10 +70,11 @@ const atStart = "takes effect when weir is started anew"
 type differ struct {
 	Plan
 	sessions func(frontend, backend string) int // backend "": of the whole frontend
+	said     func(frontend, backend string) string
 }
 
 func (b *Balancer) plan(cfg *config.Config) Plan {
-	d := differ{sessions: b.sessionsOn}
+	d := differ{sessions: b.sessionsOn(), said: b.saidOf()}
 	d.config(b.config, cfg)
 	for _, c := range d.Changes {
 		d.Ends += c.Ends
@@ -82,24 +84,56 @@ func (b *Balancer) plan(cfg *config.Config) Plan {
 
 // Compare tells what is different between two configurations.
 func Compare(from, to *config.Config) []Change {
-	d := differ{sessions: func(string, string) int { return 0 }}
+	d := differ{sessions: func(string, string) int { return 0 }, said: func(string, string) string { return "" }}
 	d.config(from, to)
 	return d.Changes
 }
 
-// sessionsOn returns how many sessions a backend serves, or a whole frontend has.
-func (b *Balancer) sessionsOn(frontend, backend string) (n int) {
-	p := b.part(frontend)
-	if p == nil {
-		return 0
+// sessionsOn returns what tells how many sessions a backend has, or a whole frontend.
+func (b *Balancer) sessionsOn() func(frontend, backend string) int {
+	known := make(map[string]map[string]int) // by frontend and backend
+	return func(frontend, backend string) int {
+		p := b.part(frontend)
+		if p == nil {
+			return 0
+		}
+		if backend == "" {
+			c := p.frontend.Counters()
+			closed := c.Closed.Load() // first, or there might be fewer than none
+			return int(c.Opened.Load() - closed)
+		}
+		if known[frontend] == nil {
+			known[frontend] = p.sessionsByBackend()
+		}
+		return known[frontend][backend]
 	}
-	if backend == "" {
-		c := p.frontend.Counters()
-		return int(c.Opened.Load() - c.Closed.Load())
+}
+
+// saidOf returns what tells what an operator says of the backend of a name, whatever its address: that stays.
+func (b *Balancer) saidOf() func(frontend, name string) string {
+	known := make(map[string]map[string]string)
+	return func(frontend, name string) string {
+		p := b.part(frontend)
+		if p == nil {
+			return ""
+		}
+		if known[frontend] == nil {
+			notes := make(map[string]string)
+			for _, n := range p.pool.Notes() {
+				notes[n.Name] = "gets no sessions: " + n.Reason
+			}
+			known[frontend] = notes
+		}
+		return known[frontend][name]
 	}
+}
+
+// sessionsByBackend counts the sessions of the backends that are there, by name.
+func (p *part) sessionsByBackend() map[string]int {
+	n := make(map[string]int)
 	for _, s := range p.pool.Snapshot() {
-		if s.Backend.Name() == backend {
-			n += s.Active
+		if s.State != backend.Removed {
+			n[s.Backend.Name()] += s.Active
 		}
 	}
 	return n
@@ -154,28 +188,36 @@ func addresses(f *config.Frontend) string {
 
 func (d *differ) frontend(from, to *config.Frontend) {
 	d.keys(Change{Frontend: to.Name}, from, to)
+	were, are := backendsOf(from), backendsOf(to)
 	for i := range to.Backends {
 		b := &to.Backends[i]
-		if old := sameBackend(from, b); old != nil {
+		if old := were[same(b)]; old != nil {
 			d.keys(Change{Frontend: to.Name, Backend: b.Name}, old, b)
 		} else {
-			d.add(Change{Frontend: to.Name, Backend: b.Name, To: b.ForwardTo.String()})
+			d.add(Change{Frontend: to.Name, Backend: b.Name, To: b.ForwardTo.String(), Note: d.said(to.Name, b.Name)})
 		}
 	}
 	for i := range from.Backends {
-		if b := &from.Backends[i]; sameBackend(to, b) == nil {
+		if b := &from.Backends[i]; are[same(b)] == nil {
 			d.add(Change{Frontend: to.Name, Backend: b.Name, From: b.ForwardTo.String(), Ends: d.sessions(from.Name, b.Name)})
 		}
 	}
 }
 
-func sameBackend(f *config.Frontend, like *config.Backend) *config.Backend {
+// identity is what makes two backends the same.
+type identity struct {
+	name string
+	at   config.Address
+}
+
+func same(b *config.Backend) identity { return identity{b.Name, b.ForwardTo} }
+
+func backendsOf(f *config.Frontend) map[identity]*config.Backend {
+	all := make(map[identity]*config.Backend, len(f.Backends))
 	for i := range f.Backends {
-		if b := &f.Backends[i]; b.Name == like.Name && b.ForwardTo == like.ForwardTo {
-			return b
-		}
+		all[same(&f.Backends[i])] = &f.Backends[i]
 	}
-	return nil
+	return all
 }
 
 func (d *differ) add(c Change) { d.Changes = append(d.Changes, c) }
