@@ -41,10 +41,10 @@ type Options struct {
 
 // runner is a weir that runs.
 type runner struct {
-	file   string // absolute
-	binary string // what upgrades start
-	log    zerolog.Logger
-	b      *balancer.Balancer
+	file    string // absolute
+	program program
+	log     zerolog.Logger
+	b       *balancer.Balancer
 
 	watches bool
 	door    *admin.Door        // nil: none
@@ -65,11 +65,10 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 		return err
 	}
 	defer there.Close()
-	r := &runner{log: o.Log, watches: o.Watch}
+	r := &runner{log: o.Log, watches: o.Watch, program: thisProgram()}
 	if r.file, err = filepath.Abs(o.File); err != nil {
 		return err
 	}
-	r.binary, _ = os.Executable() // where it is now: an upgrade puts another one there
 	door := admin.OptionsOf(&o.Config.Admin)
 	if r.doorOwn, err = takeDoor(&door, there); err != nil {
 		return err
@@ -254,16 +253,19 @@ func told(changes []admin.Change) (list []string) {
 	return list
 }
 
-// upgrade hands over to the binary that is there now.
+// upgrade hands over to the program that the command line names now.
 func (r *runner) upgrade(ctx context.Context) {
 	if _, err := r.succeed(ctx); err != nil {
 		r.log.Error().Err(err).Msg("cannot upgrade: nothing has changed")
 	}
 }
 
-// succeed starts the binary that is there now, and when that serves ends this process.
+// succeed starts the program that the command line names now, and when that serves ends this process.
 func (r *runner) succeed(ctx context.Context) (pid int, err error) {
-	s := balancer.Successor{Binary: r.binary, Args: os.Args}
+	s := balancer.Successor{Args: os.Args, Dir: r.program.directory()}
+	if s.Binary, err = r.program.find(); err != nil {
+		return 0, err
+	}
 	if r.door != nil {
 		f, err := r.door.File()
 		if err != nil {
