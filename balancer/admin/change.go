@@ -121,6 +121,8 @@ type Saved struct {
 	// Rewritten says that the whole file was written anew, without its comments, for it could not be changed in
 	// place: it has not a header for each backend, say.
 	Rewritten bool `json:"rewritten"`
+	// Kept is the file with what was there before. Empty: nothing was written.
+	Kept string `json:"kept"`
 }
 
 // Why is what a connection from a client would get now, and why.

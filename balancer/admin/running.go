@@ -382,8 +382,8 @@ func (r *Running) Upgrade(ctx context.Context, who Who) (Upgraded, error) {
 }
 
 // Save writes into the file what differs from it. The rest of the file stays as it is, if that can be; else all of
-// it is written anew. What was there before is beside it with ".old" at the end. A backend that is
-// kept from serving by hand is not in the file for that. A file that is not what weir follows is left alone.
+// it is written anew. What was there before is kept: see [replace]. A backend that is kept from serving by hand is not
+// in the file for that. A file that is not what weir follows is left alone.
 func (r *Running) Save(_ context.Context, _ Who) (Saved, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -417,8 +417,8 @@ func (r *Running) Save(_ context.Context, _ Who) (Saved, error) {
 	if err != nil {
 		return saved, err
 	}
-	if err := replace(r.File, text); err != nil {
-		return saved, fmt.Errorf("save the configuration: %w", err)
+	if saved.Kept, err = replace(r.File, text); err != nil {
+		return saved, Conflict("save the configuration: %v", err)
 	}
 	r.holds(cfg)
 	return saved, nil
@@ -432,24 +432,6 @@ func (r *Running) holds(file *config.Config) {
 			delete(r.changed, k)
 		}
 	}
-}
-
-// replace writes a file anew, all or nothing, and keeps the one that was there.
-func replace(file string, text []byte) error {
-	info, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	fresh := file + ".new"
-	if err := os.WriteFile(fresh, text, info.Mode().Perm()); err != nil {
-		return err
-	}
-	old := file + ".old"
-	os.Remove(old)
-	if err := os.Link(file, old); err != nil {
-		return err
-	}
-	return os.Rename(fresh, file)
 }
 
 // parseAddr returns the address that Why asks about.

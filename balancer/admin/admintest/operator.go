@@ -276,7 +276,7 @@ func (o *Operator) Upgrade(_ context.Context, who admin.Who) (admin.Upgraded, er
 // Save pretends.
 func (o *Operator) Save(_ context.Context, who admin.Who) (admin.Saved, error) {
 	o.called(who, "save")
-	return admin.Saved{File: o.State.ConfigFile, Saved: o.State.Differs, Rewritten: o.Rewrites}, o.Err
+	return admin.Saved{File: o.State.ConfigFile, Saved: o.State.Differs, Rewritten: o.Rewrites, Kept: o.State.ConfigFile + ".old"}, o.Err
 }
 
 var _ admin.Operator = (*Operator)(nil)
