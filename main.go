@@ -250,19 +250,24 @@ func readConfig(c *cli.Context) (*config.Config, error) {
 }
 
 func runCommand() *cli.Command {
-	return command("run", "listen and forward, until SIGTERM or SIGINT", "[-v] [-c FILE] [--watch]",
+	return command("run", "listen and forward, until SIGTERM or SIGINT", "[-v] [-c FILE] [--watch [--watch-settle TIME]]",
 		"The first signal stops accepting and lets the running sessions finish, as [shutdown] in FILE\n"+
 			"says. The second one ends weir at once, with exit code 1.\n\n"+
 			"SIGHUP reads FILE again and goes over to it, if nothing is wrong with it. SIGUSR1 opens the log\n"+
 			"file anew. SIGUSR2 starts the binary anew, which takes over: this weir lets its sessions finish.",
 		serve, fileFlags(), logFlags(), []cli.Flag{
-			&cli.BoolFlag{Name: "watch", Usage: "reload when FILE changes, as SIGHUP does"},
+			&cli.BoolFlag{Name: "watch", DisableDefaultText: true, Usage: "reload when FILE changes, or a file that it names, as SIGHUP does"},
+			&cli.DurationFlag{Name: "watch-settle", Value: run.DefaultSettle, Usage: "with --watch: go by files that have been still for `TIME`"},
 		})
 }
 
 func serve(c *cli.Context) error {
 	signals := run.Catch()
 	defer signals.Release()
+	settle, err := watchSettle(c)
+	if err != nil {
+		return err
+	}
 	cfg, err := readConfig(c)
 	if err != nil {
 		return err
@@ -278,8 +283,22 @@ func serve(c *cli.Context) error {
 	}
 	defer flush()
 	return run.Run(c.Context, run.Options{
-		File: text(c, "config"), Config: cfg, Version: version(), Log: log, LogFile: file, Watch: c.Bool("watch"),
+		File: text(c, "config"), Config: cfg, Version: version(), Log: log, LogFile: file, Settle: settle,
 	}, signals)
+}
+
+// watchSettle is how long files are to be still before weir goes by them; 0: it does not watch.
+func watchSettle(c *cli.Context) (time.Duration, error) {
+	settle := c.Duration("watch-settle")
+	switch {
+	case !c.Bool("watch") && c.IsSet("watch-settle"):
+		return 0, badUsage(c, "--watch-settle has no meaning without --watch")
+	case !c.Bool("watch"):
+		return 0, nil
+	case settle < run.LeastSettle:
+		return 0, badUsage(c, "--watch-settle %v is too short: the least is %v", settle, run.LeastSettle)
+	}
+	return settle, nil
 }
 
 // openLog opens the file that the log goes to; nil: it goes to stderr.

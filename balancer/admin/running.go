@@ -324,6 +324,24 @@ func (r *Running) Reload(ctx context.Context, who Who) (Plan, error) {
 		r.Balancer.NotReloaded(err)
 		return Plan{}, err
 	}
+	return r.follow(ctx, who, cfg)
+}
+
+// Follow applies what the file was found to say.
+func (r *Running) Follow(ctx context.Context, who Who, cfg *config.Config) (Plan, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.follow(ctx, who, cfg)
+}
+
+// Follows says whether cfg is what the file said when it was read or written last.
+func (r *Running) Follows(cfg *config.Config) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(balancer.Compare(r.file, cfg)) == 0
+}
+
+func (r *Running) follow(ctx context.Context, who Who, cfg *config.Config) (Plan, error) {
 	plan, err := r.Balancer.Reload(ctx, cfg)
 	if err != nil {
 		return Plan{}, Conflict("%v", err)

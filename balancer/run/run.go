@@ -35,8 +35,9 @@ type Options struct {
 	Log     zerolog.Logger
 	// LogFile is where Log goes; nil: elsewhere.
 	LogFile *balancer.LogFile
-	// Watch has weir reload by itself when the file changes.
-	Watch bool
+	// Settle has weir reload by itself when the file, or one that it names, has changed and has been still for
+	// so long: see [DefaultSettle]. 0: it does not.
+	Settle time.Duration
 }
 
 // runner is a weir that runs.
@@ -46,7 +47,7 @@ type runner struct {
 	log     zerolog.Logger
 	b       *balancer.Balancer
 
-	watches bool
+	settle  time.Duration      // 0: it does not watch
 	door    *admin.Door        // nil: none
 	doorOwn bool               // its listener was opened by weir
 	leave   context.CancelFunc // ends the door's serving
@@ -65,7 +66,7 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 		return err
 	}
 	defer there.Close()
-	r := &runner{log: o.Log, watches: o.Watch, program: thisProgram()}
+	r := &runner{log: o.Log, settle: o.Settle, program: thisProgram()}
 	if r.file, err = filepath.Abs(o.File); err != nil {
 		return err
 	}
@@ -135,7 +136,7 @@ func (r *runner) run(parent context.Context, signals <-chan os.Signal, handed *b
 	defer r.endNow()
 	defer background(r.now, func(ctx context.Context) { r.obey(ctx, signals) })()
 	defer background(r.now, func(ctx context.Context) { r.announce(ctx, handed, there) })()
-	if r.watches {
+	if r.settle > 0 {
 		defer background(r.stop, r.watch)()
 	}
 	if r.door != nil {
@@ -226,21 +227,21 @@ func (r *runner) end() {
 
 // reload goes over to what the file says now. A file that is not right changes nothing.
 func (r *runner) reload(ctx context.Context) {
+	r.change(func() (admin.Plan, error) {
+		return r.running.Reload(ctx, admin.Who{Name: "SIGHUP", UID: -1, PID: -1})
+	})
+}
+
+// change goes over to another configuration, and tells systemd and the log.
+func (r *runner) change(reload func() (admin.Plan, error)) {
 	r.notify(reloading())
 	defer r.notify(daemon.SdNotifyReady)
-	plan, err := r.running.Reload(ctx, admin.Who{Name: "SIGHUP", UID: -1, PID: -1})
-	if err == nil {
-		r.log.Warn().Int("changes", len(plan.Changes)).Strs("what", told(plan.Changes)).Msg("configuration reloaded")
+	plan, err := reload()
+	if err != nil {
+		r.notReloaded(err)
 		return
 	}
-	var mistakes config.Mistakes
-	if !errors.As(err, &mistakes) {
-		r.log.Error().Err(err).Msg("cannot reload: nothing has changed")
-		return
-	}
-	for _, m := range mistakes {
-		r.log.Error().Str("mistake", m.String()).Msg("cannot reload: nothing has changed")
-	}
+	r.log.Warn().Int("changes", len(plan.Changes)).Strs("what", told(plan.Changes)).Msg("configuration reloaded")
 }
 
 // mostTold is how many changes a line of the log tells of.
