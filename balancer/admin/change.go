@@ -83,6 +83,8 @@ type Plan struct {
 	Changes []Change `json:"changes"`
 	// SessionsEnded counts the live sessions that it ends, at the latest when the drain time is up.
 	SessionsEnded int `json:"sessions_ended"`
+	// Warnings are lines about what will hardly do what is meant, each with its place in the file.
+	Warnings []string `json:"warnings"`
 }
 
 // Change is one difference between what runs and a file.

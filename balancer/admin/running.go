@@ -319,19 +319,19 @@ func (r *Running) changedBy(who Who, frontend, name, how string) {
 func (r *Running) Reload(ctx context.Context, who Who) (Plan, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	cfg, err := config.Load(r.File)
+	read, err := config.Read(r.File)
 	if err != nil {
 		r.Balancer.NotReloaded(err)
 		return Plan{}, err
 	}
-	return r.follow(ctx, who, cfg)
+	return r.follow(ctx, who, read)
 }
 
 // Follow applies what the file was found to say.
-func (r *Running) Follow(ctx context.Context, who Who, cfg *config.Config) (Plan, error) {
+func (r *Running) Follow(ctx context.Context, who Who, read *config.Reading) (Plan, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.follow(ctx, who, cfg)
+	return r.follow(ctx, who, read)
 }
 
 // Follows says whether cfg is what the file said when it was read or written last.
@@ -341,7 +341,13 @@ func (r *Running) Follows(cfg *config.Config) bool {
 	return len(balancer.Compare(r.file, cfg)) == 0
 }
 
-func (r *Running) follow(ctx context.Context, who Who, cfg *config.Config) (Plan, error) {
+func (r *Running) follow(ctx context.Context, who Who, read *config.Reading) (Plan, error) {
+	fit := r.Balancer.Fit(read)
+	if err := fit.Err(); err != nil {
+		r.Balancer.NotReloaded(err)
+		return Plan{}, err
+	}
+	cfg := read.Config
 	plan, err := r.Balancer.Reload(ctx, cfg)
 	if err != nil {
 		return Plan{}, Conflict("%v", err)
@@ -355,24 +361,28 @@ func (r *Running) follow(ctx context.Context, who Who, cfg *config.Config) (Plan
 		}
 	}
 	r.feed.Publish(Event{At: now, Kind: "reload", Who: who.String(), Count: len(plan.Changes), Message: fmt.Sprintf("configuration reloaded: %d changes", len(plan.Changes))})
-	return r.plan(r.File, &plan), nil
+	return r.plan(r.File, &plan, fit.Warnings), nil
 }
 
 // Plan says what a file would change.
 func (r *Running) Plan(_ context.Context, file string, text []byte) (Plan, error) {
-	cfg, err := config.Parse(file, text)
+	read, err := config.ReadText(file, text)
 	if err != nil {
 		return Plan{}, err
 	}
-	plan, err := r.Balancer.Plan(cfg)
+	fit := r.Balancer.Fit(read)
+	if err := fit.Err(); err != nil {
+		return Plan{}, err
+	}
+	plan, err := r.Balancer.Plan(read.Config)
 	if err != nil {
 		return Plan{}, Conflict("%v", err)
 	}
-	return r.plan(file, &plan), nil
+	return r.plan(file, &plan, fit.Warnings), nil
 }
 
-func (r *Running) plan(file string, p *balancer.Plan) Plan {
-	plan := Plan{File: file, Changed: len(p.Changes) > 0, Changes: []Change{}, SessionsEnded: p.Ends}
+func (r *Running) plan(file string, p *balancer.Plan, warnings config.Warnings) Plan {
+	plan := Plan{File: file, Changed: len(p.Changes) > 0, Changes: []Change{}, SessionsEnded: p.Ends, Warnings: warnings.Strings()}
 	for _, c := range p.Changes {
 		change := Change{
 			Action: "change", Frontend: c.Frontend, Backend: c.Backend, Key: c.Key,

@@ -27,9 +27,9 @@ import (
 
 // Options is what main knows.
 type Options struct {
-	// File is the name of the configuration, and Config what it says.
-	File   string
-	Config *config.Config
+	// File is the name of the configuration, and Fit what it says, looked at with [balancer.FitFiles].
+	File string
+	Fit  *balancer.Fit
 	// Version is the program's.
 	Version string
 	Log     zerolog.Logger
@@ -70,17 +70,21 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 	if r.file, err = filepath.Abs(o.File); err != nil {
 		return err
 	}
-	door := admin.OptionsOf(&o.Config.Admin)
+	if err := o.fits(there); err != nil {
+		return err
+	}
+	cfg := o.Fit.Config
+	door := admin.OptionsOf(&cfg.Admin)
 	if r.doorOwn, err = takeDoor(&door, there); err != nil {
 		return err
 	}
-	if r.b, err = balancer.NewFrom(ctx, o.Config, o.Log, there); err != nil {
+	if r.b, err = balancer.NewFrom(ctx, cfg, o.Log, there); err != nil {
 		return err
 	}
 	r.running = admin.NewRunning(&admin.Running{
 		Balancer: r.b, Version: o.Version, File: r.file, Started: time.Now(), Successor: r.succeed,
 	})
-	if o.Config.Admin.BindOn != (config.Address{}) {
+	if cfg.Admin.BindOn != (config.Address{}) {
 		door.Log, door.Metrics = o.Log, metrics.Handler(r.b, o.Version)
 		if r.door, err = admin.New(door, r.running); err != nil {
 			r.b.Close()
@@ -91,6 +95,21 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 	}
 	r.recall(handed.Memory)
 	return r.run(ctx, signals.all, handed, there)
+}
+
+// fits says what keeps sockets from being opened that are not there yet, and logs warnings.
+func (o *Options) fits(there *frontend.Inherited) error {
+	o.Fit.FitSockets(nil, func(a config.Address) bool {
+		network, address := a.Listen()
+		return there.Has(frontend.Bind{Network: network, Address: address})
+	})
+	if err := o.Fit.Err(); err != nil {
+		return err
+	}
+	for _, w := range o.Fit.Warnings {
+		o.Log.Warn().Str("warning", w.String()).Msg("the configuration may not do what is meant")
+	}
+	return nil
 }
 
 // memory is what one process tells the next.
@@ -240,6 +259,9 @@ func (r *runner) change(reload func() (admin.Plan, error)) {
 	if err != nil {
 		r.notReloaded(err)
 		return
+	}
+	for _, w := range plan.Warnings {
+		r.log.Warn().Str("warning", w).Msg("the configuration may not do what is meant")
 	}
 	r.log.Warn().Int("changes", len(plan.Changes)).Strs("what", told(plan.Changes)).Msg("configuration reloaded")
 }

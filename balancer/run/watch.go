@@ -41,7 +41,7 @@ type watcher struct {
 	// takesAway lists what sessions run on that would be no more.
 	takesAway func(*config.Config) []string
 	// follow goes over to a configuration; refresh reads again what the door needs of the secrets. Both log how it went.
-	follow  func(context.Context, *config.Config)
+	follow  func(context.Context, *config.Reading)
 	refresh func()
 	// wrong logs what is wrong with the files.
 	wrong func(error)
@@ -92,7 +92,7 @@ func (w *watcher) see(ctx context.Context, now time.Time, p picture) {
 	if p.content == w.dealt || still < w.settle || len(p.missing) > 0 && still < patience(w.settle) {
 		return
 	}
-	cfg, err := config.Load(w.camera.file)
+	read, err := config.Read(w.camera.file)
 	if after := w.camera.take(); after.touched != p.touched { // it is not known which of them was read
 		w.last, w.since = after, now
 		return
@@ -102,13 +102,13 @@ func (w *watcher) see(ctx context.Context, now time.Time, p picture) {
 		w.wrong(err)
 		return
 	}
-	w.goBy(ctx, cfg, p, still)
+	w.goBy(ctx, read, p, still)
 }
 
 // goBy goes over to what the files say, unless that has to wait.
-func (w *watcher) goBy(ctx context.Context, cfg *config.Config, p picture, still time.Duration) {
-	same := w.follows(cfg)
-	if away := w.takesAway(cfg); !same && len(away) > 0 && still < patience(w.settle) {
+func (w *watcher) goBy(ctx context.Context, read *config.Reading, p picture, still time.Duration) {
+	same := w.follows(read.Config)
+	if away := w.takesAway(read.Config); !same && len(away) > 0 && still < patience(w.settle) {
 		if w.held != p.content {
 			w.held = p.content
 			w.log.Warn().Stringer("still_for", patience(w.settle)).Strs("what", away).
@@ -122,7 +122,7 @@ func (w *watcher) goBy(ctx context.Context, cfg *config.Config, p picture, still
 	w.dealt, w.held = p.content, ""
 	switch {
 	case !same:
-		w.follow(ctx, cfg)
+		w.follow(ctx, read)
 	case p.secrets != w.secrets:
 		w.refresh()
 	}
@@ -142,9 +142,9 @@ func (r *runner) watch(ctx context.Context) {
 		}),
 		follows:   r.running.Follows,
 		takesAway: r.takesAway,
-		follow: func(ctx context.Context, cfg *config.Config) {
+		follow: func(ctx context.Context, read *config.Reading) {
 			r.change(func() (admin.Plan, error) {
-				return r.running.Follow(ctx, admin.Who{Name: "--watch", UID: -1, PID: -1}, cfg)
+				return r.running.Follow(ctx, admin.Who{Name: "--watch", UID: -1, PID: -1}, read)
 			})
 		},
 		refresh: r.refresh,

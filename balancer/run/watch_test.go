@@ -97,14 +97,14 @@ func (s *stage) follows(c *config.Config) bool {
 	return len(balancer.Compare(s.now, c)) == 0
 }
 
-func (s *stage) follow(_ context.Context, c *config.Config) {
+func (s *stage) follow(_ context.Context, r *config.Reading) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.followed++
 	if s.panics {
 		panic("broken")
 	}
-	s.now = c
+	s.now = r.Config
 }
 
 func (s *stage) takesAway(c *config.Config) (what []string) {

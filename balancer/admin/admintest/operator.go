@@ -52,7 +52,7 @@ func New(now time.Time) *Operator {
 	ended.State = "ended"
 	ended.Ended = &admin.Ended{At: o.Now.Add(-time.Minute), Outcome: "backend reset", Code: "SD", Error: "read: connection reset by peer"}
 	o.Ended = []admin.Session{ended}
-	o.Planned = admin.Plan{File: "/etc/weir.toml"}
+	o.Planned = admin.Plan{File: "/etc/weir.toml", Changes: []admin.Change{}, Warnings: []string{}}
 	return o
 }
 

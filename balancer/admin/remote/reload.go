@@ -62,6 +62,9 @@ func (k *remote) showPlan(c *cli.Context, p *admin.Plan, verb, ends string) erro
 	if c.Bool("json") {
 		return printJSON(c, p)
 	}
+	for _, w := range p.Warnings {
+		fmt.Fprintln(c.App.ErrWriter, k.Printable(w))
+	}
 	if !p.Changed {
 		k.printf(c, "%s: no change", p.File)
 		return nil
