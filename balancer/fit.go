@@ -43,11 +43,14 @@ func FitFiles(r *config.Reading, from *config.Config) *Fit {
 // nothing. from is as in FitFiles.
 func (f *Fit) FitSockets(from *config.Config, open func(config.Address) bool) *Fit {
 	c := f.Config
+	paths := make(map[string]string)
 	for i := range c.Frontends {
 		for j := range c.Frontends[i].BindOn {
 			f.socket(nil, open, &c.Frontends[i].BindOn[j])
+			f.onePath(paths, &c.Frontends[i].BindOn[j])
 		}
 	}
+	f.onePath(paths, &c.Admin.BindOn)
 	if from == nil || from.Admin.BindOn != c.Admin.BindOn {
 		f.socket(from, open, &c.Admin.BindOn)
 	}
@@ -161,6 +164,20 @@ func (f *Fit) socket(from *config.Config, open func(config.Address) bool, a *con
 		return
 	}
 	f.later(from, socketFault(a.Address), a)
+}
+
+// onePath finds two paths that links make one. The same text twice is a mistake of the file itself.
+func (f *Fit) onePath(taken map[string]string, a *config.Address) {
+	dir, err := filepath.EvalSymlinks(filepath.Dir(a.Address))
+	if a.Network != "unix" || strings.HasPrefix(a.Address, "@") || err != nil {
+		return
+	}
+	path := filepath.Join(dir, filepath.Base(a.Address))
+	if first, ok := taken[path]; ok {
+		f.mistake(&flaw{fmt.Sprintf("%q and %q are the same path, through a link", a.Address, first), "one socket can be bound once"}, a)
+		return
+	}
+	taken[path] = a.Address
 }
 
 // socketFault says what keeps a unix socket from being made at a path. One that is there may be replaced, if nobody

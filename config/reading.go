@@ -105,7 +105,34 @@ func (r *Reading) Warn(message, hint string, fields ...any) {
 func (r *Reading) look() {
 	for i := range r.Config.Frontends {
 		r.probesOfMySQL(&r.Config.Frontends[i])
+		r.ownBackends(&r.Config.Frontends[i])
 	}
+}
+
+// ownBackends warns of a frontend that is its own backend: each client comes again, until nothing is left. Names but
+// localhost are not resolved.
+func (r *Reading) ownBackends(f *Frontend) {
+	for i := range f.Backends {
+		to := &f.Backends[i].ForwardTo
+		for j := range f.BindOn {
+			if f.BindOn[j].takes(*to) {
+				r.Warn(quote(to.String())+" is where this frontend listens: each session would be forwarded to weir again, for ever",
+					"name the address of the server", to)
+			}
+		}
+	}
+}
+
+// takes says whether what is connected to on this machine comes to a listening address.
+func (a Address) takes(to Address) bool {
+	if a.Network != to.Network || a.Network == "unix" || a.isPortZero() {
+		return a == to && a.Network == "unix"
+	}
+	host, port := a.hostPort()
+	toHost, toPort := to.hostPort()
+	listens, dials := newBinding(&a, host), newBinding(&to, toHost)
+	wild := (listens.v4 || listens.v6) && dials.ip.IsLoopback() && listens.covers(dials)
+	return port == toPort && dials.ip.IsValid() && (listens.ip == dials.ip || wild)
 }
 
 // mysqlPort is where MySQL and MariaDB listen: IANA.

@@ -64,3 +64,32 @@ func TestWarningsAreInOrder(t *testing.T) {
 		t.Errorf("lines %s: %v", got, r.Warnings.Strings())
 	}
 }
+
+// A frontend that forwards to itself is warned of; one that forwards to another is not.
+func TestAFrontendThatIsItsOwnBackendIsWarnedOf(t *testing.T) {
+	for _, c := range []struct {
+		listens, forwards string
+		warned            bool
+	}{
+		{"127.0.0.1:7070", "127.0.0.1:7070", true},
+		{":7070", "127.0.0.1:7070", true},
+		{":7070", "localhost:7070", true},
+		{"0.0.0.0:7070", "127.0.0.2:7070", true},
+		{"[::]:7070", "[::1]:7070", true},
+		{"0.0.0.0:7070", "[::1]:7070", false},
+		{"unix:/run/db.sock", "unix:/run/db.sock", true},
+		{"127.0.0.1:7070", "127.0.0.2:7070", false},
+		{"127.0.0.1:7070", "127.0.0.1:7071", false},
+		{":7070", "10.0.0.5:7070", false}, // whose address that is the file does not say
+		{":7070", "db.example:7070", false},
+		{"127.0.0.1:7070", "unix:/run/db.sock", false},
+	} {
+		r, err := ReadText("weir.toml", fmt.Appendf(nil, "[frontend]\nbind_on = %q\nbackend = { forward_to = %q }\n", c.listens, c.forwards))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if warned := len(r.Warnings) == 1 && strings.HasPrefix(r.Warnings[0].String(), "weir.toml:3:26: warning: frontend.backend.forward_to: "); warned != c.warned {
+			t.Errorf("%s to %s: got %v", c.listens, c.forwards, r.Warnings)
+		}
+	}
+}
