@@ -214,6 +214,9 @@ func TestWarningsWhileItRuns(t *testing.T) {
 			}
 			weir(t, ".", args...).want(t, 1, "", `:6:11: frontend.bind_on: the directory "/nowhere" for the socket does not exist; `)
 		}
+		write(t, o.file, fmt.Sprintf(text, "", "127.0.0.1:1")+"[log]\nfile = \"/nowhere/weir.log\"\n") // of the next start
+		weir(t, ".", "reload", "--admin", "unix:"+o.door).want(t, 0, "log.file",
+			`:10:8: warning: log.file: the directory "/nowhere" for the log does not exist: the next start would fail; create it: `)
 		p.signal(os.Interrupt)
 		p.wantExit(t, 0)
 	})
