@@ -22,7 +22,7 @@ var mayImport = map[string][]string{
 	"weir/balancer":              {"weir/config", "weir/frontend/...", "weir/backend/..."},
 	"weir/balancer/...":          {"weir/balancer", "weir/config", "weir/frontend/...", "weir/backend/..."},
 	"weir/balancer/admin/...":    {"weir/balancer/admin", "weir/config"},
-	"weir/balancer/run":          {"weir/balancer", "weir/balancer/...", "weir/config", "weir/frontend"},
+	"weir/balancer/run":          {"weir/balancer", "weir/balancer/...", "weir/config", "weir/frontend", "weir/backend/contain"},
 	"weir/balancer/metrics":      {"weir/balancer", "weir/frontend/...", "weir/backend/..."},
 	"weir/config":                {},
 	"weir/frontend":              {"weir/backend/contain", "weir/backend/histogram", "weir/frontend/access", "weir/frontend/rate", "weir/frontend/refusal", "weir/frontend/relay", "weir/frontend/preface", "weir/backend", "weir/backend/sockopt"},

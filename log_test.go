@@ -117,7 +117,7 @@ func TestLogFileThatCannotBeOpened(t *testing.T) {
 	file := configure(t, `bind_on = "127.0.0.1:0"`, "127.0.0.1:1")
 	write(t, file, read(t, file)+"[log]\nfile = \"none/weir.log\"\n")
 	path := filepath.Join(filepath.Dir(file), "none", "weir.log")
-	weir(t, ".", "-c", file).want(t, exitFailed, "", "weir: open the log: open "+path+": no such file or directory\n")
+	weir(t, ".", "-c", file).want(t, exitFailed, "", fmt.Sprintf("%s:6:8: log.file: the directory %q for the log does not exist; create it: ", file, filepath.Dir(path)))
 }
 
 // What [log] says of sessions holds without -v, for the line at their end alone.

@@ -237,37 +237,46 @@ func text(c *cli.Context, name string) string {
 }
 
 // readConfig reads the file that the command line names.
-func readConfig(c *cli.Context) (*config.Config, error) {
+func readConfig(c *cli.Context) (*config.Reading, error) {
 	file := text(c, "config")
 	if file == "" {
 		return nil, badUsage(c, "-c needs the name of a file")
 	}
-	cfg, err := config.Load(file)
+	read, err := config.Read(file)
 	if errors.Is(err, fs.ErrNotExist) && file == defaultFile {
 		return nil, fmt.Errorf("%w (name another file with -c, or see 'weir demo')", err)
 	}
-	return cfg, err
+	return read, err
 }
 
 func runCommand() *cli.Command {
-	return command("run", "listen and forward, until SIGTERM or SIGINT", "[-v] [-c FILE] [--watch]",
+	return command("run", "listen and forward, until SIGTERM or SIGINT", "[-v] [-c FILE] [--watch [--watch-settle TIME]]",
 		"The first signal stops accepting and lets the running sessions finish, as [shutdown] in FILE\n"+
 			"says. The second one ends weir at once, with exit code 1.\n\n"+
 			"SIGHUP reads FILE again and goes over to it, if nothing is wrong with it. SIGUSR1 opens the log\n"+
 			"file anew. SIGUSR2 starts the binary anew, which takes over: this weir lets its sessions finish.",
 		serve, fileFlags(), logFlags(), []cli.Flag{
-			&cli.BoolFlag{Name: "watch", Usage: "reload when FILE changes, as SIGHUP does"},
+			&cli.BoolFlag{Name: "watch", DisableDefaultText: true, Usage: "reload when FILE changes, or a file that it names, as SIGHUP does"},
+			&cli.DurationFlag{Name: "watch-settle", Value: run.DefaultSettle, Usage: "with --watch: go by files that have been still for `TIME`"},
 		})
 }
 
 func serve(c *cli.Context) error {
 	signals := run.Catch()
 	defer signals.Release()
-	cfg, err := readConfig(c)
+	settle, err := watchSettle(c)
 	if err != nil {
 		return err
 	}
-	file, err := openLog(&cfg.Log)
+	read, err := readConfig(c)
+	if err != nil {
+		return err
+	}
+	fit := balancer.FitFiles(read, nil)
+	if err := fit.Err(); err != nil {
+		return err
+	}
+	file, err := openLog(&read.Config.Log)
 	if err != nil {
 		return err
 	}
@@ -278,8 +287,22 @@ func serve(c *cli.Context) error {
 	}
 	defer flush()
 	return run.Run(c.Context, run.Options{
-		File: text(c, "config"), Config: cfg, Version: version(), Log: log, LogFile: file, Watch: c.Bool("watch"),
+		File: text(c, "config"), Fit: fit, Version: version(), Log: log, LogFile: file, Settle: settle,
 	}, signals)
+}
+
+// watchSettle is how long files are to be still before weir goes by them; 0: it does not watch.
+func watchSettle(c *cli.Context) (time.Duration, error) {
+	settle := c.Duration("watch-settle")
+	switch {
+	case !c.Bool("watch") && c.IsSet("watch-settle"):
+		return 0, badUsage(c, "--watch-settle has no meaning without --watch")
+	case !c.Bool("watch"):
+		return 0, nil
+	case settle < run.LeastSettle:
+		return 0, badUsage(c, "--watch-settle %v is too short: the least is %v", settle, run.LeastSettle)
+	}
+	return settle, nil
 }
 
 // openLog opens the file that the log goes to; nil: it goes to stderr.
@@ -291,20 +314,35 @@ func openLog(c *config.Log) (*balancer.LogFile, error) {
 }
 
 func checkCommand() *cli.Command {
-	printFlag := &cli.BoolFlag{Name: "print", DisableDefaultText: true, Usage: "print the configuration with all defaults filled in, as TOML"}
-	return command("check", "say everything that is wrong with a file", "[--print] [-c FILE]",
+	return command("check", "say everything that is wrong with a file", "[--print] [--elsewhere] [-c FILE]",
 		"Prints one line for each mistake: file:line:column, the key, what is wrong and what would be\n"+
-			"right. Opens no socket and resolves no name.",
-		check, fileFlags(), []cli.Flag{printFlag})
+			"right. Warnings are of what will hardly do what is meant; they are no mistakes. Looks also at what\n"+
+			"this machine would refuse to this user: files, directories, addresses and limits. Listens\n"+
+			"nowhere, connects to nothing and resolves no name.",
+		check, fileFlags(), []cli.Flag{
+			&cli.BoolFlag{Name: "print", DisableDefaultText: true, Usage: "print the configuration with all defaults filled in, as TOML"},
+			&cli.BoolFlag{Name: "elsewhere", DisableDefaultText: true, Usage: "FILE is for another machine or user: say nothing about this one"},
+		})
 }
 
 func check(c *cli.Context) error {
-	cfg, err := readConfig(c)
+	read, err := readConfig(c)
 	if err != nil {
 		return err
 	}
+	if !c.Bool("elsewhere") {
+		fit := balancer.FitFiles(read, nil).FitSockets(nil, nil).FitNetwork()
+		err = fit.Err()
+	}
+	for _, w := range read.Warnings {
+		fmt.Fprintln(c.App.ErrWriter, w)
+	}
+	if err != nil {
+		return err
+	}
+	cfg := read.Config
 	if !c.Bool("print") {
-		_, err := fmt.Fprintf(c.App.Writer, "%s: ok: %s\n", printable(text(c, "config")), balancer.Count(cfg))
+		_, err := fmt.Fprintf(c.App.Writer, "%s: ok: %s\n", printable(text(c, "config")), verdict(read))
 		return err
 	}
 	effective, err := cfg.TOML()
@@ -313,6 +351,19 @@ func check(c *cli.Context) error {
 	}
 	_, err = c.App.Writer.Write(effective)
 	return err
+}
+
+// verdict counts what is in a file that is right.
+func verdict(read *config.Reading) string {
+	words := balancer.Count(read.Config)
+	switch n := len(read.Warnings); n {
+	case 0:
+		return words
+	case 1:
+		return words + ", 1 warning"
+	default:
+		return fmt.Sprintf("%s, %d warnings", words, n)
+	}
 }
 
 func echoCommand() *cli.Command {

@@ -191,7 +191,7 @@ func TestHelp(t *testing.T) {
 		"-h":           {"weir COMMAND [OPTIONS]"},
 		"run --help":   {"weir run [-v] [-c FILE]", "-vvv"},
 		"--help run":   {"weir run [-v] [-c FILE]"},
-		"check --help": {"weir check [--print] [-c FILE]", "file:line:column"},
+		"check --help": {"weir check [--print] [--elsewhere] [-c FILE]", "file:line:column"},
 		"echo --help":  {"weir echo --listen ADDR [--name NAME] [--delay TIME] [--capacity N]", "unix:/path", "(default: no limit)"},
 		"demo --help":  {"weir demo [--serve]"},
 	} {
@@ -269,11 +269,11 @@ func TestVerbosityCounts(t *testing.T) {
 
 func TestCheckPrintIsReadAgain(t *testing.T) {
 	for _, file := range append(glob(t, "examples/*.toml"), glob(t, "config/testdata/good/*.toml")...) {
-		first := weir(t, ".", "check", "--print", "-c", file)
+		first := weir(t, ".", "check", "--elsewhere", "--print", "-c", file)
 		first.want(t, 0, "[[frontend]]", "")
 		again := filepath.Join(t.TempDir(), "effective.toml")
 		write(t, again, first.stdout)
-		second := weir(t, ".", "check", "--print", "-c", again)
+		second := weir(t, ".", "check", "--elsewhere", "--print", "-c", again)
 		second.want(t, 0, "[[frontend]]", "")
 		if first.stdout != second.stdout {
 			t.Errorf("%s: got\n%s\nfrom\n%s", file, second.stdout, first.stdout)
@@ -301,7 +301,7 @@ func TestExamplesLoad(t *testing.T) {
 		"fragile-server.toml":    "1 frontend, 1 backend",
 	} {
 		file = filepath.Join("examples", file)
-		weir(t, ".", "check", "-c", file).want(t, 0, file+": ok: "+want+"\n", "")
+		weir(t, ".", "check", "--elsewhere", "-c", file).want(t, 0, file+": ok: "+want+"\n", "")
 	}
 	if got := len(glob(t, "examples/*.toml")); got != 7 {
 		t.Errorf("examples has %d files, this test knows 7", got)

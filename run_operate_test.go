@@ -159,6 +159,36 @@ func TestOperate(t *testing.T) {
 	})
 }
 
+// A file that is reached through a link is written where it is, and reads the same afterwards.
+func TestSaveThroughALink(t *testing.T) {
+	dir := shortTempDir(t)
+	file := filepath.Join(dir, "weir.toml")
+	o := &operator{t: t, door: filepath.Join(dir, "admin.sock"), file: filepath.Join(dir, "conf", "main.toml")}
+	if err := os.Mkdir(filepath.Dir(o.file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, o.file, fmt.Sprintf("[admin]\nbind_on = %q\n[frontend]\nbind_on = \"127.0.0.1:0\"\n[[frontend.backend]]\nname = \"one\"\nforward_to = \"127.0.0.1:1\"\n", "unix:"+o.door))
+	if err := os.Chmod(o.file, 0o664); err != nil {
+		t.Fatal(err)
+	}
+	point(t, file, "conf/main.toml")
+	p := start(t, ".", "run", "-v", "-c", file)
+	p.stderr.await(t, "listening for connections")
+	o.do("weight", "one", "7")
+	o.do("save")
+	if to, err := os.Readlink(file); err != nil || to != "conf/main.toml" {
+		t.Errorf("the link leads to %q (%v)", to, err)
+	}
+	if info, err := os.Stat(o.file); err != nil || info.Mode() != 0o664 {
+		t.Errorf("the file has mode %v (%v)", info.Mode(), err)
+	}
+	if got := read(t, o.file); !strings.HasSuffix(got, "weight = 7\n") {
+		t.Errorf("the file says\n%s", got)
+	}
+	p.signal(os.Interrupt)
+	p.wantExit(t, 0)
+}
+
 // A file without a header for each backend is written anew, and the one with the comments kept.
 func TestSaveWritesAnew(t *testing.T) {
 	dir := shortTempDir(t)

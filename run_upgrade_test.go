@@ -268,29 +268,6 @@ func TestB41Reload(t *testing.T) {
 	})
 }
 
-// With --watch weir goes over to what the file says by itself; and a wrong file changes nothing.
-func TestWatch(t *testing.T) {
-	_, first := echoServer(t, "127.0.0.1:0", "one")
-	_, second := echoServer(t, "127.0.0.1:0", "two")
-	const keys = "bind_on = \"127.0.0.1:0\"\nhealth = { kind = \"none\" }"
-	file := configure(t, keys, first)
-	p := start(t, ".", "run", "-v", "--watch", "-c", file)
-	address := logField(t, p.stderr.await(t, "listening for connections"), "bind_on")
-	write(t, file, "what?")
-	p.stderr.await(t, "cannot reload: nothing has changed")
-	next := file + "~" // replaced, as editors do
-	write(t, next, read(t, configure(t, keys, second)))
-	if err := os.Rename(next, file); err != nil {
-		t.Fatal(err)
-	}
-	p.stderr.await(t, "configuration reloaded")
-	if got, err := talk(address, "x"); err != nil || !strings.HasPrefix(got, "two") {
-		t.Errorf("got %q and %v from the new configuration", got, err)
-	}
-	p.signal(os.Interrupt)
-	p.wantExit(t, 0)
-}
-
 // When every descriptor for sessions is in use the operator's door still answers.
 func TestB46DoorAnswers(t *testing.T) {
 	engines(t, func(t *testing.T, engine string) {

@@ -24,6 +24,8 @@ type Successor struct {
 	// Binary and Args are what to start; Args begins with the name of the program.
 	Binary string
 	Args   []string
+	// Dir is where it starts. Empty: where this process is.
+	Dir string
 	// Sockets are to be handed over beside those of the frontends.
 	Sockets []frontend.Socket
 	// Memory is for the successor to read: its Handed.Memory. Empty: there is none.
@@ -116,7 +118,7 @@ func (s *Successor) start(sockets []frontend.Socket) (ready, memory *os.File, pr
 		"LISTEN_FDS="+strconv.Itoa(len(sockets)), "LISTEN_FDNAMES="+strings.Join(names, ":"),
 		readyVariable+"="+strconv.Itoa(next), memoryVariable+"="+strconv.Itoa(next+1))
 	// Not with os/exec: it would put the sockets, which this process goes on using, into blocking mode.
-	pid, err := syscall.ForkExec(s.Binary, s.Args, &syscall.ProcAttr{Env: env, Files: files})
+	pid, err := syscall.ForkExec(s.Binary, s.Args, &syscall.ProcAttr{Dir: s.Dir, Env: env, Files: files})
 	if err != nil {
 		ready.Close()
 		memory.Close()

@@ -15,6 +15,7 @@ import (
 type Successor struct {
 	Binary  string
 	Args    []string
+	Dir     string
 	Sockets []frontend.Socket
 	Memory  []byte
 	Within  time.Duration

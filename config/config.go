@@ -4,7 +4,8 @@
 // checked, or into [Mistakes]: everything that is wrong with the file at once, each with its
 // position, the key's path and what would be right. It reads no file but that one and the lists of
 // prefixes and keys of TLS it names, opens no socket, resolves no name and knows no other room of the house; balancer
-// translates what it says into the options of the other rooms.
+// translates what it says into the options of the other rooms. What is right and will hardly do what is meant is in the
+// [Warnings] of a [Reading].
 //
 // Start with the types in this file, in admission.go and in operations.go, then [Load].
 package config

@@ -64,14 +64,18 @@ func (f *fileReader) authorities(field *string) {
 	}
 }
 
-// content reads the file that a key names; nil for none. One that may not be read is not looked at: whoever
-// asks weir something through the door, or checks the file, needs the paths and has no right to the key.
+// content reads the file that a key names; nil for none. One that may not be read is set
+// aside: whoever asks weir something through the door needs the paths and has no right to the key.
 func (f *fileReader) content(field *string) (path string, data []byte) {
 	if path = f.absolute(field); path == "" {
 		return "", nil
 	}
 	data, err := readRegular(path)
 	if errors.Is(err, fs.ErrPermission) {
+		n := f.nodes[field]
+		line, column := f.position(n.offset)
+		f.unreadable = append(f.unreadable, Mistake{f.file, line, column, n.path(), "this user may not read " + quote(path),
+			"let the user that weir runs as read it, and nobody else"})
 		return path, nil
 	}
 	if err != nil {

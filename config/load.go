@@ -1,11 +1,7 @@
 package config
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
-	"io"
-	"os"
 
 	"github.com/pelletier/go-toml/v2"
 )
@@ -20,33 +16,21 @@ const leastFile = `frontend = { bind_on = ":7070", backend = { forward_to = "127
 // Load reads and checks a file, with the lists of prefixes and the keys of TLS that it names. What is wrong with its content or
 // with theirs comes as [Mistakes], all at once; a file that cannot be read as another error that names it.
 func Load(path string) (*Config, error) {
-	f, err := os.Open(path)
+	r, err := Read(path)
 	if err != nil {
-		return nil, fmt.Errorf("read config: %w", err)
+		return nil, err
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("read config: %w", err)
-	}
-	return Parse(path, data)
+	return r.Config, nil
 }
 
 // Parse checks the content of a file. The error is [Mistakes], naming the file as given here. The files
 // it names are looked for beside the file of that name.
 func Parse(file string, data []byte) (*Config, error) {
-	data = bytes.TrimPrefix(data, []byte("\ufeff")) // Windows editors begin with a byte order mark
-	r := newReport(file, nil)
-	if len(data) > maxFile {
-		r.add(0, "", &fault{"the file is larger than 16 MiB", ""})
-		return nil, r.err()
-	}
-	r = newReport(file, data)
-	c, _, _ := parse(r)
-	if err := r.err(); err != nil {
+	r, err := ReadText(file, data)
+	if err != nil {
 		return nil, err
 	}
-	return c, nil
+	return r.Config, nil
 }
 
 // parse returns what a file says, and how it says it. All are to be used only when r has found nothing wrong.

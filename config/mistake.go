@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sort"
@@ -25,7 +26,7 @@ type Mistake struct {
 
 // String gives one line: "weir.toml:12:3: frontend.bind_on: message; hint".
 func (m Mistake) String() string {
-	text := fmt.Sprintf("%s:%d:%d: ", clean(m.File), m.Line, m.Column)
+	text := m.place()
 	if m.Path != "" {
 		text += m.Path + ": "
 	}
@@ -34,6 +35,12 @@ func (m Mistake) String() string {
 		text += "; " + m.Hint
 	}
 	return text
+}
+
+func (m Mistake) place() string { return fmt.Sprintf("%s:%d:%d: ", clean(m.File), m.Line, m.Column) }
+
+func (m Mistake) compare(other Mistake) int {
+	return cmp.Or(cmp.Compare(m.Line, other.Line), cmp.Compare(m.Column, other.Column))
 }
 
 // Mistakes is everything that is wrong with a file, in the order of position, and then with the files
@@ -49,6 +56,9 @@ func (m Mistakes) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// Sort brings those of one file into the order of position.
+func (m Mistakes) Sort() { slices.SortStableFunc(m, Mistake.compare) }
+
 // fault is an objection to a value by who does not know where in the file it stands.
 type fault struct{ message, hint string }
 
@@ -60,6 +70,8 @@ type report struct {
 	found Mistakes
 	most  int       // mistakes to take
 	named []*report // of files that this one names
+	// unreadable is what this user may not read of them: a mistake for who is to run the file, and for nobody else.
+	unreadable Mistakes
 }
 
 func newReport(file string, data []byte) *report {
@@ -132,12 +144,7 @@ func (r *report) err() error {
 }
 
 func (r *report) sorted() Mistakes {
-	slices.SortStableFunc(r.found, func(a, b Mistake) int {
-		if a.Line != b.Line {
-			return a.Line - b.Line
-		}
-		return a.Column - b.Column
-	})
+	r.found.Sort()
 	return r.found
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -96,6 +97,17 @@ func (in *Inherited) Take(b Bind) (files []*os.File) {
 	}
 	in.sockets = rest
 	return files
+}
+
+// Has says whether a socket listens on that address.
+func (in *Inherited) Has(b Bind) bool {
+	if in == nil {
+		return false
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	is := b.matcher()
+	return slices.ContainsFunc(in.sockets, func(s inherited) bool { return is(s.addr) })
 }
 
 // Rest returns the addresses that nobody has taken.

@@ -83,6 +83,8 @@ type Plan struct {
 	Changes []Change `json:"changes"`
 	// SessionsEnded counts the live sessions that it ends, at the latest when the drain time is up.
 	SessionsEnded int `json:"sessions_ended"`
+	// Warnings are lines about what will hardly do what is meant, each with its place in the file.
+	Warnings []string `json:"warnings"`
 }
 
 // Change is one difference between what runs and a file.
@@ -121,6 +123,8 @@ type Saved struct {
 	// Rewritten says that the whole file was written anew, without its comments, for it could not be changed in
 	// place: it has not a header for each backend, say.
 	Rewritten bool `json:"rewritten"`
+	// Kept is the file with what was there before. Empty: nothing was written.
+	Kept string `json:"kept"`
 }
 
 // Why is what a connection from a client would get now, and why.

@@ -58,7 +58,7 @@ func TestClientAsksTheOperator(t *testing.T) {
 	u, err := c.Upgrade(ctx)
 	same(t, u.PID, err, 4712)
 	saved, err := c.Save(ctx)
-	same(t, saved, err, admin.Saved{File: "/etc/weir.toml", Saved: h.op.State.Differs})
+	same(t, saved, err, admin.Saved{File: "/etc/weir.toml", Saved: h.op.State.Differs, Kept: "/etc/weir.toml.old"})
 	same(t, h.op.Calls(), nil, []string{
 		"kill {ID:0 Client:192.0.2.0/31 Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:0 All:false}",
 		"set pg/db1 state=drain weight=3 limit=-", "add pg unix:/run/x name= weight=- limit=3 backup=true", "remove pg/db1",

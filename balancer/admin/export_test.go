@@ -10,3 +10,6 @@ func (d *Door) Patterns() (list []string) {
 
 // Narrow is what gives a socket its mode before it has a name.
 var Narrow = narrow
+
+// Replace is how a save writes a file.
+var Replace = replace

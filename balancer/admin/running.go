@@ -326,11 +326,35 @@ func (r *Running) changedBy(who Who, frontend, name, how string) {
 func (r *Running) Reload(ctx context.Context, who Who) (Plan, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	cfg, err := config.Load(r.File)
+	read, err := config.Read(r.File)
 	if err != nil {
 		r.Balancer.NotReloaded(err)
 		return Plan{}, err
 	}
+	return r.follow(ctx, who, read)
+}
+
+// Follow applies what the file was found to say.
+func (r *Running) Follow(ctx context.Context, who Who, read *config.Reading) (Plan, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.follow(ctx, who, read)
+}
+
+// Follows says whether cfg is what the file said when it was read or written last.
+func (r *Running) Follows(cfg *config.Config) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(balancer.Compare(r.file, cfg)) == 0
+}
+
+func (r *Running) follow(ctx context.Context, who Who, read *config.Reading) (Plan, error) {
+	fit := r.Balancer.Fit(read)
+	if err := fit.Err(); err != nil {
+		r.Balancer.NotReloaded(err)
+		return Plan{}, err
+	}
+	cfg := read.Config
 	plan, err := r.Balancer.Reload(ctx, cfg)
 	if err != nil {
 		return Plan{}, Conflict("%v", err)
@@ -344,24 +368,28 @@ func (r *Running) Reload(ctx context.Context, who Who) (Plan, error) {
 		}
 	}
 	r.feed.Publish(Event{At: now, Kind: "reload", Who: who.String(), Count: len(plan.Changes), Message: fmt.Sprintf("configuration reloaded: %d changes", len(plan.Changes))})
-	return r.plan(r.File, &plan), nil
+	return r.plan(r.File, &plan, fit.Warnings), nil
 }
 
 // Plan says what a file would change.
 func (r *Running) Plan(_ context.Context, file string, text []byte) (Plan, error) {
-	cfg, err := config.Parse(file, text)
+	read, err := config.ReadText(file, text)
 	if err != nil {
 		return Plan{}, err
 	}
-	plan, err := r.Balancer.Plan(cfg)
+	fit := r.Balancer.Fit(read)
+	if err := fit.Err(); err != nil {
+		return Plan{}, err
+	}
+	plan, err := r.Balancer.Plan(read.Config)
 	if err != nil {
 		return Plan{}, Conflict("%v", err)
 	}
-	return r.plan(file, &plan), nil
+	return r.plan(file, &plan, fit.Warnings), nil
 }
 
-func (r *Running) plan(file string, p *balancer.Plan) Plan {
-	plan := Plan{File: file, Changed: len(p.Changes) > 0, Changes: []Change{}, SessionsEnded: p.Ends}
+func (r *Running) plan(file string, p *balancer.Plan, warnings config.Warnings) Plan {
+	plan := Plan{File: file, Changed: len(p.Changes) > 0, Changes: []Change{}, SessionsEnded: p.Ends, Warnings: warnings.Strings()}
 	for _, c := range p.Changes {
 		change := Change{
 			Action: "change", Frontend: c.Frontend, Backend: c.Backend, Key: c.Key,
@@ -389,8 +417,8 @@ func (r *Running) Upgrade(ctx context.Context, who Who) (Upgraded, error) {
 }
 
 // Save writes into the file what differs from it. The rest of the file stays as it is, if that can be; else all of
-// it is written anew. What was there before is beside it with ".old" at the end. A backend that is
-// kept from serving by hand is not in the file for that. A file that is not what weir follows is left alone.
+// it is written anew. What was there before is kept: see [replace]. A backend that is kept from serving by hand is not
+// in the file for that. A file that is not what weir follows is left alone.
 func (r *Running) Save(_ context.Context, _ Who) (Saved, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -424,8 +452,8 @@ func (r *Running) Save(_ context.Context, _ Who) (Saved, error) {
 	if err != nil {
 		return saved, err
 	}
-	if err := replace(r.File, text); err != nil {
-		return saved, fmt.Errorf("save the configuration: %w", err)
+	if saved.Kept, err = replace(r.File, text); err != nil {
+		return saved, Conflict("save the configuration: %v", err)
 	}
 	r.holds(cfg)
 	return saved, nil
@@ -439,24 +467,6 @@ func (r *Running) holds(file *config.Config) {
 			delete(r.changed, k)
 		}
 	}
-}
-
-// replace writes a file anew, all or nothing, and keeps the one that was there.
-func replace(file string, text []byte) error {
-	info, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	fresh := file + ".new"
-	if err := os.WriteFile(fresh, text, info.Mode().Perm()); err != nil {
-		return err
-	}
-	old := file + ".old"
-	os.Remove(old)
-	if err := os.Link(file, old); err != nil {
-		return err
-	}
-	return os.Rename(fresh, file)
 }
 
 // parseAddr returns the address that Why asks about.

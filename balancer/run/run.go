@@ -27,26 +27,27 @@ import (
 
 // Options is what main knows.
 type Options struct {
-	// File is the name of the configuration, and Config what it says.
-	File   string
-	Config *config.Config
+	// File is the name of the configuration, and Fit what it says, looked at with [balancer.FitFiles].
+	File string
+	Fit  *balancer.Fit
 	// Version is the program's.
 	Version string
 	Log     zerolog.Logger
 	// LogFile is where Log goes; nil: elsewhere.
 	LogFile *balancer.LogFile
-	// Watch has weir reload by itself when the file changes.
-	Watch bool
+	// Settle has weir reload by itself when the file, or one that it names, has changed and has been still for
+	// so long: see [DefaultSettle]. 0: it does not.
+	Settle time.Duration
 }
 
 // runner is a weir that runs.
 type runner struct {
-	file   string // absolute
-	binary string // what upgrades start
-	log    zerolog.Logger
-	b      *balancer.Balancer
+	file    string // absolute
+	program program
+	log     zerolog.Logger
+	b       *balancer.Balancer
 
-	watches bool
+	settle  time.Duration      // 0: it does not watch
 	door    *admin.Door        // nil: none
 	doorOwn bool               // its listener was opened by weir
 	leave   context.CancelFunc // ends the door's serving
@@ -65,22 +66,25 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 		return err
 	}
 	defer there.Close()
-	r := &runner{log: o.Log, watches: o.Watch}
+	r := &runner{log: o.Log, settle: o.Settle, program: thisProgram()}
 	if r.file, err = filepath.Abs(o.File); err != nil {
 		return err
 	}
-	r.binary, _ = os.Executable() // where it is now: an upgrade puts another one there
-	door := admin.OptionsOf(&o.Config.Admin)
+	if err := o.fits(there); err != nil {
+		return err
+	}
+	cfg := o.Fit.Config
+	door := admin.OptionsOf(&cfg.Admin)
 	if r.doorOwn, err = takeDoor(&door, there); err != nil {
 		return err
 	}
-	if r.b, err = balancer.NewFrom(ctx, o.Config, o.Log, there); err != nil {
+	if r.b, err = balancer.NewFrom(ctx, cfg, o.Log, there); err != nil {
 		return err
 	}
 	r.running = admin.NewRunning(&admin.Running{
 		Balancer: r.b, Version: o.Version, File: r.file, Started: time.Now(), Successor: r.succeed,
 	})
-	if o.Config.Admin.BindOn != (config.Address{}) {
+	if cfg.Admin.BindOn != (config.Address{}) {
 		door.Log, door.Metrics = o.Log, metrics.Handler(r.b, o.Version)
 		if r.door, err = admin.New(door, r.running); err != nil {
 			r.b.Close()
@@ -91,6 +95,21 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 	}
 	r.recall(handed.Memory)
 	return r.run(ctx, signals.all, handed, there)
+}
+
+// fits says what keeps sockets from being opened that are not there yet, and logs warnings.
+func (o *Options) fits(there *frontend.Inherited) error {
+	o.Fit.FitSockets(nil, func(a config.Address) bool {
+		network, address := a.Listen()
+		return there.Has(frontend.Bind{Network: network, Address: address})
+	})
+	if err := o.Fit.Err(); err != nil {
+		return err
+	}
+	for _, w := range o.Fit.Warnings {
+		o.Log.Warn().Str("warning", w.String()).Msg("the configuration may not do what is meant")
+	}
+	return nil
 }
 
 // memory is what one process tells the next.
@@ -136,7 +155,7 @@ func (r *runner) run(parent context.Context, signals <-chan os.Signal, handed *b
 	defer r.endNow()
 	defer background(r.now, func(ctx context.Context) { r.obey(ctx, signals) })()
 	defer background(r.now, func(ctx context.Context) { r.announce(ctx, handed, there) })()
-	if r.watches {
+	if r.settle > 0 {
 		defer background(r.stop, r.watch)()
 	}
 	if r.door != nil {
@@ -227,21 +246,24 @@ func (r *runner) end() {
 
 // reload goes over to what the file says now. A file that is not right changes nothing.
 func (r *runner) reload(ctx context.Context) {
+	r.change(func() (admin.Plan, error) {
+		return r.running.Reload(ctx, admin.Who{Name: "SIGHUP", UID: -1, PID: -1})
+	})
+}
+
+// change goes over to another configuration, and tells systemd and the log.
+func (r *runner) change(reload func() (admin.Plan, error)) {
 	r.notify(reloading())
 	defer r.notify(daemon.SdNotifyReady)
-	plan, err := r.running.Reload(ctx, admin.Who{Name: "SIGHUP", UID: -1, PID: -1})
-	if err == nil {
-		r.log.Warn().Int("changes", len(plan.Changes)).Strs("what", told(plan.Changes)).Msg("configuration reloaded")
+	plan, err := reload()
+	if err != nil {
+		r.notReloaded(err)
 		return
 	}
-	var mistakes config.Mistakes
-	if !errors.As(err, &mistakes) {
-		r.log.Error().Err(err).Msg("cannot reload: nothing has changed")
-		return
+	for _, w := range plan.Warnings {
+		r.log.Warn().Str("warning", w).Msg("the configuration may not do what is meant")
 	}
-	for _, m := range mistakes {
-		r.log.Error().Str("mistake", m.String()).Msg("cannot reload: nothing has changed")
-	}
+	r.log.Warn().Int("changes", len(plan.Changes)).Strs("what", told(plan.Changes)).Msg("configuration reloaded")
 }
 
 // mostTold is how many changes a line of the log tells of.
@@ -254,16 +276,19 @@ func told(changes []admin.Change) (list []string) {
 	return list
 }
 
-// upgrade hands over to the binary that is there now.
+// upgrade hands over to the program that the command line names now.
 func (r *runner) upgrade(ctx context.Context) {
 	if _, err := r.succeed(ctx); err != nil {
 		r.log.Error().Err(err).Msg("cannot upgrade: nothing has changed")
 	}
 }
 
-// succeed starts the binary that is there now, and when that serves ends this process.
+// succeed starts the program that the command line names now, and when that serves ends this process.
 func (r *runner) succeed(ctx context.Context) (pid int, err error) {
-	s := balancer.Successor{Binary: r.binary, Args: os.Args}
+	s := balancer.Successor{Args: os.Args, Dir: r.program.directory()}
+	if s.Binary, err = r.program.find(); err != nil {
+		return 0, err
+	}
 	if r.door != nil {
 		f, err := r.door.File()
 		if err != nil {

@@ -52,7 +52,7 @@ func New(now time.Time) *Operator {
 	ended.State = "ended"
 	ended.Ended = &admin.Ended{At: o.Now.Add(-time.Minute), Outcome: "backend reset", Code: "SD", Error: "read: connection reset by peer"}
 	o.Ended = []admin.Session{ended}
-	o.Planned = admin.Plan{File: "/etc/weir.toml"}
+	o.Planned = admin.Plan{File: "/etc/weir.toml", Changes: []admin.Change{}, Warnings: []string{}}
 	return o
 }
 
@@ -276,7 +276,7 @@ func (o *Operator) Upgrade(_ context.Context, who admin.Who) (admin.Upgraded, er
 // Save pretends.
 func (o *Operator) Save(_ context.Context, who admin.Who) (admin.Saved, error) {
 	o.called(who, "save")
-	return admin.Saved{File: o.State.ConfigFile, Saved: o.State.Differs, Rewritten: o.Rewrites}, o.Err
+	return admin.Saved{File: o.State.ConfigFile, Saved: o.State.Differs, Rewritten: o.Rewrites, Kept: o.State.ConfigFile + ".old"}, o.Err
 }
 
 var _ admin.Operator = (*Operator)(nil)

@@ -62,6 +62,9 @@ func (k *remote) showPlan(c *cli.Context, p *admin.Plan, verb, ends string) erro
 	if c.Bool("json") {
 		return printJSON(c, p)
 	}
+	for _, w := range p.Warnings {
+		fmt.Fprintln(c.App.ErrWriter, k.Printable(w))
+	}
 	if !p.Changed {
 		k.printf(c, "%s: no change", p.File)
 		return nil
@@ -136,8 +139,8 @@ func (k *remote) upgradeCommand() *cli.Command {
 func (k *remote) saveCommand() *cli.Command {
 	return k.command("save", "have weir write into its file what differs from it", "[--json]",
 		"Writes what was changed with weight, limit, add and remove into the file, and leaves the rest of it, comments\n"+
-			"included. The file as it was is kept beside it, with .old at the end. What drain and maint said goes on,\n"+
-			"but is not in the file.",
+			"included. The file as it was is kept beside it, with .old at the end. Where the file is reached through a\n"+
+			"link it is what the link leads to that is written. What drain and maint said goes on, but is not in the file.",
 		0, 0, func(c *cli.Context, _ []string) error {
 			client, err := k.client(c)
 			if err != nil {
@@ -155,7 +158,7 @@ func (k *remote) saveCommand() *cli.Command {
 				k.printf(c, "  %s", saved(&d))
 			}
 			if s.Rewritten {
-				k.printf(c, "the whole file was written anew: its comments are in %s.old", s.File)
+				k.printf(c, "the whole file was written anew: its comments are in %s", s.Kept)
 			}
 			return nil
 		}, jsonFlag(), doorFlags())
