@@ -64,6 +64,8 @@ func TestValues(t *testing.T) {
 			"weir_backend_sessions_limit,backend=live,frontend=f":                      7,
 			"weir_backend_sessions_limit,backend=dead,frontend=f":                      math.Inf(1),
 			"weir_backend_sessions_active,backend=live,frontend=f":                     1,
+			"weir_backend_sessions_elsewhere,backend=live,frontend=f":                  0,
+			"weir_backend_early_ends_total,backend=live,frontend=f":                    0,
 			"weir_backend_sessions_total,backend=live,frontend=f":                      2,
 			"weir_backend_sessions_total,backend=dead,frontend=f":                      0,
 			"weir_backend_connect_failures_total,backend=dead,frontend=f,reason=reset": 0,

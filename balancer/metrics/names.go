@@ -107,6 +107,10 @@ var (
 		"How many sessions the backend may have, configured or learned. +Inf: any number.", frontendLabel, backendLabel)
 	backendActive = desc("backend_sessions_active",
 		"Sessions that have a place at the backend, those that are still connecting included.", frontendLabel, backendLabel)
+	backendElsewhere = desc("backend_sessions_elsewhere",
+		"Sessions at the backend's address that count against its limit beside its own: of a backend that was removed, or of another process after an upgrade.", frontendLabel, backendLabel)
+	backendEarlyEnds = desc("backend_early_ends_total",
+		"Sessions that the backend ended before it had sent a byte to a client that had sent some, where early_end counts them.", frontendLabel, backendLabel)
 	backendSessions = desc("backend_sessions_total",
 		"Places given at the backend: one for each attempt to connect, retries included.", frontendLabel, backendLabel)
 	backendFailures = desc("backend_connect_failures_total",
