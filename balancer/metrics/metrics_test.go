@@ -228,8 +228,8 @@ func TestLint(t *testing.T) {
 func TestAsDescribed(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
 	r.MustRegister(metrics.Collector(busy(t, "auto")))
-	if got := len(collect(t, r)); got != 23 {
-		t.Errorf("got %d metrics, this test knows 23", got)
+	if got := len(collect(t, r)); got != 25 {
+		t.Errorf("got %d metrics, this test knows 25", got)
 	}
 }
 
