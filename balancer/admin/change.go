@@ -126,7 +126,10 @@ type Saved struct {
 // Why is what a connection from a client would get now, and why.
 type Why struct {
 	Frontend string `json:"frontend"`
-	Client   string `json:"client"`
+	// Listeners are the addresses at which that is so. Others of the frontend, if they make another class of the
+	// client, have an answer of their own.
+	Listeners []string `json:"listeners"`
+	Client    string   `json:"client"`
 	// Admitted says whether it is let in at all, AdmittedWhy by what rule.
 	Admitted    bool   `json:"admitted"`
 	AdmittedWhy string `json:"admitted_why"`

@@ -193,11 +193,14 @@ func (c *Client) RemoveBackend(ctx context.Context, frontend, backend string) (B
 	return ask[Backend](ctx, c, "DELETE", backendPath(frontend, backend), nothing{})
 }
 
-// Why tells what a connection from that client would get now, of each frontend, or of one if it is named.
-func (c *Client) Why(ctx context.Context, client, frontend string) ([]Why, error) {
+// Why tells what a connection from that client would get now, of each frontend, or of one if it is named, and at each
+// listening address that makes a difference, or at one if it is named.
+func (c *Client) Why(ctx context.Context, client, frontend, bind string) ([]Why, error) {
 	v := url.Values{"client": {client}}
-	if frontend != "" {
-		v.Set("frontend", frontend)
+	for key, value := range map[string]string{"frontend": frontend, "bind": bind} {
+		if value != "" {
+			v.Set(key, value)
+		}
 	}
 	return ask[[]Why](ctx, c, "GET", "/v1/why?"+v.Encode(), nil)
 }

@@ -51,7 +51,7 @@ func TestClientAsksTheOperator(t *testing.T) {
 	same(t, b.Name, err, "unix:/run/x")
 	b, err = c.RemoveBackend(ctx, "pg", "db1")
 	same(t, b.State, err, "removed")
-	why, err := c.Why(ctx, "2001:db8::1", "pg")
+	why, err := c.Why(ctx, "2001:db8::1", "pg", "127.0.0.1:5432")
 	same(t, why[0].Result, err, "goes to db1")
 	plan, err := c.Reload(ctx)
 	same(t, plan.File, err, "/etc/weir.toml")

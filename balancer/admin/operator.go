@@ -31,8 +31,9 @@ type Operator interface {
 	AddBackend(ctx context.Context, who Who, frontend string, b NewBackend) (Backend, error)
 	RemoveBackend(ctx context.Context, who Who, frontend, backend string) (Backend, error)
 
-	// Why tells what a connection from that client would get now, of each frontend, or of one if it is named.
-	Why(ctx context.Context, client, frontend string) ([]Why, error)
+	// Why tells what a connection from that client would get now, of each frontend, or of one if it is named, and at
+	// each listening address that makes a difference, or at one if it is named.
+	Why(ctx context.Context, client, frontend, bind string) ([]Why, error)
 	// Events tells what happens from now on, until ctx ends; then the channel is closed. It never waits for
 	// its reader: see [Feed].
 	Events(context.Context) <-chan Event

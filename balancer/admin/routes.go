@@ -208,7 +208,7 @@ func (d *Door) session(r *http.Request) (Session, error) {
 
 func (d *Door) why(r *http.Request) ([]Why, error) {
 	p := parameters{values: r.URL.Query()}
-	client, frontend := p.text("client"), p.text("frontend")
+	client, frontend, bind := p.text("client"), p.text("frontend"), p.text("bind")
 	if err := p.end(); err != nil {
 		return nil, err
 	}
@@ -216,7 +216,7 @@ func (d *Door) why(r *http.Request) ([]Why, error) {
 	if err != nil || !prefix.IsSingleIP() {
 		return nil, Invalid("client %q is not an IP address", client)
 	}
-	return d.operator.Why(r.Context(), prefix.Addr().String(), frontend)
+	return d.operator.Why(r.Context(), prefix.Addr().String(), frontend, bind)
 }
 
 func (d *Door) plan(r *http.Request) (Plan, error) {

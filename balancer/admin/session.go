@@ -81,7 +81,7 @@ type Session struct {
 }
 
 // SessionStates are the words for how far a session is.
-var SessionStates = []string{"queued", "connecting", "relaying", "half-closed", "refusing", "ended"}
+var SessionStates = []string{"queued", "connecting", "relaying", "half-closed", "closing", "refusing", "ended"}
 
 // TCPInfo is what the kernel tells of a socket (TCP_INFO in tcp(7)).
 type TCPInfo struct {

@@ -234,11 +234,14 @@ func (o *Operator) RemoveBackend(_ context.Context, who admin.Who, frontend, bac
 }
 
 // Why has db1 chosen for everybody but 203.0.113.0/24.
-func (o *Operator) Why(_ context.Context, client, frontend string) ([]admin.Why, error) {
+func (o *Operator) Why(_ context.Context, client, frontend, bind string) ([]admin.Why, error) {
 	if frontend != "" && frontend != "pg" {
 		return nil, admin.NotFound("no frontend %q", frontend)
 	}
-	w := admin.Why{Frontend: "pg", Client: client}
+	if bind != "" && bind != "127.0.0.1:5432" {
+		return nil, admin.NotFound("no frontend listens at %s", bind)
+	}
+	w := admin.Why{Frontend: "pg", Listeners: []string{"127.0.0.1:5432"}, Client: client}
 	if netip.MustParsePrefix("203.0.113.0/24").Contains(netip.MustParseAddr(client)) {
 		w.AdmittedWhy, w.Result = "denied by 203.0.113.0/24", "is refused: denied"
 		return []admin.Why{w}, o.Err

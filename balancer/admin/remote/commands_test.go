@@ -117,7 +117,7 @@ ID  CLIENT           FRONTEND  BACKEND  STATE     AGE  IDLE    UP  DOWN    RTT  
 }
 
 func TestOneSession(t *testing.T) {
-	open(t)
+	op := open(t)
 	wantText(t, weir(t, "sessions 4"), `
 session 4: 192.0.2.4:40000 at pg, to db1, class web
   ended `+noon.Add(-time.Minute).Local().Format(time.DateTime)+` after 4 h: backend reset (SD)
@@ -131,6 +131,10 @@ session 4: 192.0.2.4:40000 at pg, to db1, class web
 		t.Errorf("got %s", got)
 	}
 	if got := weir(t, "sessions 4 --json"); !strings.Contains(got, `"outcome": "backend reset"`) {
+		t.Errorf("got %s", got)
+	}
+	op.Live[2].State, op.Live[2].Tries = "queued", 0
+	if got := weir(t, "sessions 1"); !strings.Contains(got, "\n  waited 2 ms, never connected to a backend\n") {
 		t.Errorf("got %s", got)
 	}
 	_, err := on(t, screen{}, "sessions", "99")
@@ -214,7 +218,14 @@ func TestWhy(t *testing.T) {
 	if got := weir(t, "why --json 192.0.2.1"); !strings.Contains(got, `"chosen": true`) {
 		t.Errorf("got %s", got)
 	}
-	_, err := on(t, screen{}, "why", "192.0.2.1", "--frontend", "none")
+	for _, bind := range []string{"--bind 127.0.0.1:5432", "--bind=127.0.0.1:5432 --frontend pg"} {
+		if got := weir(t, "why 192.0.2.1 "+bind); !strings.HasPrefix(got, "192.0.2.1 at frontend pg (127.0.0.1:5432) goes to db1\n") {
+			t.Errorf("%s: got %s", bind, got)
+		}
+	}
+	_, err := on(t, screen{}, "why", "192.0.2.1", "--bind", "127.0.0.1:1")
+	wantError(t, err, "no frontend listens at 127.0.0.1:1")
+	_, err = on(t, screen{}, "why", "192.0.2.1", "--frontend", "none")
 	wantError(t, err, `no frontend "none"`)
 }
 

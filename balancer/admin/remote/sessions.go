@@ -192,7 +192,7 @@ func tell(s *admin.Session) []string {
 	} else {
 		lines = append(lines, fmt.Sprintf("  %s for %s, idle for %s", s.State, whole(s.AgeSeconds), whole(s.IdleSeconds)))
 	}
-	lines = append(lines, fmt.Sprintf("  waited %s, connected in %s, %s", span(seconds(s.WaitedSeconds)), span(seconds(s.ConnectSeconds)), tries(s.Tries)),
+	lines = append(lines, reached(s),
 		fmt.Sprintf("  %s up, %s down", size(s.BytesUp), size(s.BytesDown)))
 	for _, side := range []struct {
 		name string
@@ -204,6 +204,15 @@ func tell(s *admin.Session) []string {
 		}
 	}
 	return lines
+}
+
+// reached tells of a session's way to its backend.
+func reached(s *admin.Session) string {
+	waited := "  waited " + span(seconds(s.WaitedSeconds))
+	if s.Tries == 0 {
+		return waited + ", never connected to a backend"
+	}
+	return fmt.Sprintf("%s, connected in %s, %s", waited, span(seconds(s.ConnectSeconds)), tries(s.Tries))
 }
 
 func tries(n int) string {
