@@ -2,10 +2,12 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -192,7 +194,7 @@ func (r *Running) AddBackend(ctx context.Context, who Who, frontend string, n Ne
 	if name == "" {
 		name = n.Address
 	}
-	err := r.apply(ctx, frontend, func(f *config.Frontend) error {
+	err := r.apply(ctx, frontend, name, func(f *config.Frontend) error {
 		if slices.ContainsFunc(f.Backends, func(b config.Backend) bool { return b.Name == name }) {
 			return Conflict("frontend %s has a backend %s already", frontend, name)
 		}
@@ -228,7 +230,7 @@ func (r *Running) RemoveBackend(ctx context.Context, who Who, frontend, name str
 	if err != nil {
 		return was, err
 	}
-	err = r.apply(ctx, frontend, func(f *config.Frontend) error {
+	err = r.apply(ctx, frontend, name, func(f *config.Frontend) error {
 		if len(f.Backends) == 1 {
 			return Conflict("%s is the last backend of frontend %s: drain it, or remove the frontend from the file", name, frontend)
 		}
@@ -247,7 +249,7 @@ func (r *Running) RemoveBackend(ctx context.Context, who Who, frontend, name str
 // edit changes the configuration of one backend.
 func (r *Running) edit(ctx context.Context, who Who, frontend, name string, change BackendChange) error {
 	var keys []string
-	err := r.apply(ctx, frontend, func(f *config.Frontend) error {
+	err := r.apply(ctx, frontend, name, func(f *config.Frontend) error {
 		for i := range f.Backends {
 			if f.Backends[i].Name == name {
 				keys = set(&f.Backends[i], change)
@@ -263,26 +265,53 @@ func (r *Running) edit(ctx context.Context, who Who, frontend, name string, chan
 	return err
 }
 
-// apply goes over to the configuration that holds, changed in one frontend.
-func (r *Running) apply(ctx context.Context, frontend string, change func(*config.Frontend) error) error {
+// apply goes over to the configuration that holds, changed in one frontend. What is wrong then is told in the words of
+// the change of that backend: there is no file in which it stands.
+func (r *Running) apply(ctx context.Context, frontend, backend string, change func(*config.Frontend) error) error {
 	cfg, err := r.Balancer.Config().Clone(r.File)
 	if err != nil {
+		return r.inWords(err, frontend, backend)
+	}
+	i := slices.IndexFunc(cfg.Frontends, func(f config.Frontend) bool { return f.Name == frontend })
+	if i < 0 {
+		return NotFound("no frontend %s", frontend)
+	}
+	if err := change(&cfg.Frontends[i]); err != nil {
 		return err
 	}
-	for i := range cfg.Frontends {
-		if f := &cfg.Frontends[i]; f.Name == frontend {
-			if err := change(f); err != nil {
-				return err
-			}
-			cfg, err = cfg.Clone(r.File) // which checks it
-			if err != nil {
-				return Invalid("%v", err)
-			}
-			_, err = r.Balancer.Reload(ctx, cfg)
-			return err
+	if cfg, err = cfg.Clone(r.File); err != nil { // which checks it
+		return r.inWords(err, frontend, backend)
+	}
+	if _, err = r.Balancer.Reload(ctx, cfg); err != nil {
+		return Conflict("%v", err)
+	}
+	return nil
+}
+
+// inWords says what a change of a backend would make wrong with the configuration.
+func (r *Running) inWords(err error, frontend, backend string) error {
+	var mistakes config.Mistakes
+	if !errors.As(err, &mistakes) {
+		return err
+	}
+	for _, m := range mistakes {
+		if strings.HasSuffix(m.Path, ".queue.size") {
+			return Conflict("%s has the last limit of frontend %s, and a queue needs one, for without it nobody would ever wait: "+
+				"first give another backend a limit with 'weir limit', or the frontend max_connections in the file", backend, frontend)
 		}
 	}
-	return NotFound("no frontend %s", frontend)
+	m := mistakes[0]
+	if m.File != r.File { // one that the configuration names
+		return Conflict("the configuration could not be applied: %v", m)
+	}
+	text := m.Message
+	if m.Hint != "" {
+		text += "; " + m.Hint
+	}
+	if strings.HasSuffix(m.Path, "].name") { // of the only backend that is new
+		return Invalid("%s", text)
+	}
+	return Conflict("that would make the configuration wrong: %s: %s", m.Path, text)
 }
 
 func (r *Running) find(frontend, name string) (v balancer.View, b *backend.Backend, err error) {

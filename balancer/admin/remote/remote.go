@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -119,7 +120,7 @@ func (k *remote) operands(c *cli.Context) (list []string, err error) {
 		if word == "--" {
 			return append(list, args...), nil
 		}
-		if !strings.HasPrefix(word, "-") || word == "-" {
+		if !strings.HasPrefix(word, "-") || word == "-" || negative(word) {
 			list = append(list, word)
 			continue
 		}
@@ -128,6 +129,12 @@ func (k *remote) operands(c *cli.Context) (list []string, err error) {
 		}
 	}
 	return list, nil
+}
+
+// negative says whether a word is a number below 0: no flag is one, and who takes numbers says what is wrong with it.
+func negative(word string) bool {
+	_, err := strconv.ParseFloat(word, 64)
+	return err == nil
 }
 
 // lateFlag sets the flag of a word, and returns the words behind it and its value.
