@@ -72,7 +72,8 @@ type Pool struct {
 	mu       sync.Mutex
 	opts     PoolOptions
 	all      []*Backend
-	total    int // backends that the file wants to serve
+	leaving  []*Backend // were removed with sessions
+	total    int        // backends that the file wants to serve
 	serving  *tier
 	backup   *tier
 	max      int // 0: none

@@ -78,6 +78,9 @@ func (b *Backend) isRemoved() bool { return b.removed }
 func (p *Pool) remove(b *Backend) {
 	from := b.state()
 	b.removed = true
+	if b.active > 0 {
+		p.leaving = append(p.leaving, b)
+	}
 	p.tell(b, from, "no longer in the configuration")
 }
 

@@ -40,12 +40,13 @@ func TestReconfigureKeeps(t *testing.T) {
 	want(t, "added", added, "e")
 	want(t, "removed", removed, "c")
 	want(t, "told", s.told(), "c up>removed 2/4")
-	want(t, "states", s.states(), "up up maint down")
+	want(t, "states, the one that left with a session last", s.states(), "up up maint down removed")
 	if l.Backend().Name() != "c" {
 		t.Fatalf("the session is on %s, want c", l.Backend().Name())
 	}
 	c := l.Backend()
 	l.Release()
+	want(t, "states without its session", s.states(), "up up maint down")
 	s.SetUp(c, false, "a probe that was under way")
 	s.SetAdmin(c, AdminDrain, "late")
 	want(t, "told of the one that is gone", s.told(), "")

@@ -1,6 +1,9 @@
 package backend
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Status is what can be told of one backend at one moment.
 type Status struct {
@@ -29,14 +32,16 @@ func (p *Pool) Backends() []*Backend {
 	return p.all
 }
 
-// Snapshot returns the state of every backend, in the order of the file.
+// Snapshot returns the state of every backend, in the order of the file, and behind them of those that are [Removed] but
+// still have sessions.
 func (p *Pool) Snapshot() []Status {
 	now := p.Since()
 	p.mu.Lock()
 	defer p.unlock()
 	p.settle(now)
-	list := make([]Status, len(p.all))
-	for i, b := range p.all {
+	p.leaving = slices.DeleteFunc(p.leaving, func(b *Backend) bool { return b.active == 0 })
+	list := make([]Status, len(p.all)+len(p.leaving))
+	for i, b := range slices.Concat(p.all, p.leaving) {
 		list[i] = Status{
 			Backend: b, State: b.state(), Reason: b.reason, Since: b.since, Active: b.active, Max: b.max,
 			Learns: b.learned != nil, Weight: b.effectiveWeight(now, p.opts.SlowStart), Admin: b.admin, Totals: b.totals,

@@ -28,6 +28,9 @@ func (b *Balancer) Memory() (m Memory) {
 	b.mu.Unlock()
 	for _, p := range parts {
 		for _, s := range p.pool.Snapshot() {
+			if s.State == backend.Removed {
+				continue
+			}
 			m.Backends = append(m.Backends, Remembered{
 				Frontend: p.name, Name: s.Backend.Name(), Address: s.Backend.Address(),
 				Up: p.pool.ProbedUp(s.Backend), Admin: s.Admin, Reason: s.Reason,

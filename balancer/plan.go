@@ -98,7 +98,7 @@ func (b *Balancer) sessionsOn(frontend, backend string) (n int) {
 		return int(c.Opened.Load() - c.Closed.Load())
 	}
 	for _, s := range p.pool.Snapshot() {
-		if s.Backend.Name() == backend {
+		if s.Backend.Name() == backend && s.State != "removed" { // those of one that is have an end already
 			n += s.Active
 		}
 	}

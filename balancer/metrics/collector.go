@@ -59,7 +59,9 @@ func (out sender) frontend(v *balancer.View) {
 }
 
 // byName sorts backends as the registry would have to: what comes in order costs it a fifth less.
+// One that was removed has no series any more: another may have its name.
 func byName(list []backend.Status) []backend.Status {
+	list = slices.DeleteFunc(list, func(s backend.Status) bool { return s.State == backend.Removed })
 	slices.SortFunc(list, func(a, b backend.Status) int { return strings.Compare(a.Backend.Name(), b.Backend.Name()) })
 	return list
 }
