@@ -50,8 +50,14 @@ func (p *pipes) dial() net.Conn {
 
 // inBubble serves a door on pipes, in a time that is the test's.
 func inBubble(t *testing.T, o admin.Options, test func(*testing.T, *pipes, *admintest.Operator)) {
+	op := admintest.New(noon)
+	inBubbleFor(t, o, op, func(t *testing.T, p *pipes) { test(t, p, op) })
+}
+
+// inBubbleFor is inBubble for another operator.
+func inBubbleFor(t *testing.T, o admin.Options, op admin.Operator, test func(*testing.T, *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
-		p, op := newPipes(), admintest.New(noon)
+		p := newPipes()
 		o.Listener, o.Log = p, zerolog.Nop()
 		d, err := admin.New(o, op)
 		if err != nil {
@@ -60,7 +66,7 @@ func inBubble(t *testing.T, o admin.Options, test func(*testing.T, *pipes, *admi
 		ctx, stop := context.WithCancel(context.Background())
 		served := make(chan error, 1)
 		go func() { served <- d.Serve(ctx) }()
-		test(t, p, op)
+		test(t, p)
 		stop()
 		if err := <-served; err != nil {
 			t.Error(err)

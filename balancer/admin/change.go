@@ -173,6 +173,7 @@ type Event struct {
 	Message string `json:"message"`
 }
 
-// EventKinds are the kinds of events: "backend" is one that changed its state, "refused" sums up sessions
-// that were refused in the last second, "dropped" says that the reader was too slow for so many.
-var EventKinds = []string{"backend", "change", "reload", "upgrade", "refused", "stopping", "dropped"}
+// EventKinds are the kinds of events: "backend" is one that changed its state, "drained" one that gets no new sessions
+// and has none left, "refused" sums up sessions that were refused in the last second, "dropped" says that the reader was
+// too slow for so many.
+var EventKinds = []string{"backend", "drained", "change", "reload", "upgrade", "refused", "stopping", "dropped"}

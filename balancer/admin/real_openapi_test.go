@@ -157,6 +157,7 @@ func TestRealAnswersAreAsDescribed(t *testing.T) {
 		}
 
 		ask("GET /v1/status", "", "")
+		ask("GET /v1/frontends/{frontend}/backends/{backend}", "/v1/frontends/pg/backends/db1", "")
 		ask("PATCH /v1/frontends/{frontend}/backends/{backend}", "/v1/frontends/pg/backends/db1", `{"weight":7,"limit":3}`)
 		third.SetDeadline(noon) // it has a place now
 		in(third, "relaying")
@@ -302,6 +303,11 @@ func TestTheFakeIsLikeTheRealOperator(t *testing.T) {
 			{"DELETE", "/v1/frontends/pg/backends/none", ""},
 			{"POST", "/v1/sessions/kill", `{"id":ID}`},
 			{"POST", "/v1/sessions/kill", `{"backend":"none"}`},
+			{"POST", "/v1/sessions/kill", `{"all":true,"limit":2,"per_second":1000}`},
+			{"POST", "/v1/sessions/kill", `{"id":999999999}`},
+			{"GET", "/v1/frontends/pg/backends/db1", ""},
+			{"GET", "/v1/frontends/pg/backends/none", ""},
+			{"GET", "/v1/frontends/none/backends/db1", ""},
 			{"POST", "/v1/plan", `{"file":"/x","text":"[frontend]\nbind_on = 5\n"}`},
 			{"POST", "/v1/save", ""},
 			{"POST", "/v1/reload", ""},

@@ -31,7 +31,8 @@ type Running struct {
 	// Reloaded is called when the file was applied anew. nil: nobody wants to know.
 	Reloaded func() error
 
-	feed Feed
+	feed   Feed
+	drains drains
 
 	mu       sync.Mutex // of one change at a time
 	file     *config.Config
@@ -107,13 +108,14 @@ func (r *Running) Ready() (ok bool, why string) {
 // Events tells what happens from now on.
 func (r *Running) Events(ctx context.Context) <-chan Event { return r.feed.Read(ctx) }
 
-// Watch tells of refused sessions, once a second while there are any, until ctx ends.
+// Watch tells of refused sessions, once a second while there are any, and of backends that are drained, until ctx ends.
 func (r *Running) Watch(ctx context.Context) {
 	seen := make(map[string]uint64)
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	for {
 		r.sumRefused(seen)
+		r.tellDrained()
 		select {
 		case <-ctx.Done():
 			r.feed.Publish(Event{At: time.Now(), Kind: "stopping", Message: "weir is stopping"})
@@ -142,6 +144,8 @@ func (r *Running) sumRefused(seen map[string]uint64) {
 func (r *Running) SetBackend(ctx context.Context, who Who, frontend, name string, change BackendChange) (Backend, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.tellDrained() // of what this may undo
+	defer r.tellDrained()
 	v, b, err := r.find(frontend, name)
 	if err != nil {
 		return Backend{}, err
@@ -190,6 +194,7 @@ func adminState(word string) backend.AdminState {
 func (r *Running) AddBackend(ctx context.Context, who Who, frontend string, n NewBackend) (Backend, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer r.tellDrained()
 	name := n.Name
 	if name == "" {
 		name = n.Address
@@ -222,6 +227,8 @@ func (r *Running) AddBackend(ctx context.Context, who Who, frontend string, n Ne
 func (r *Running) RemoveBackend(ctx context.Context, who Who, frontend, name string) (Backend, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.tellDrained()
+	defer r.tellDrained()
 	v, _, err := r.find(frontend, name)
 	if err != nil {
 		return Backend{}, err
@@ -324,7 +331,23 @@ func (r *Running) find(frontend, name string) (v balancer.View, b *backend.Backe
 			return v, b, nil
 		}
 	}
+	for _, s := range v.Pool.Snapshot() {
+		if s.Backend.Name() == name { // and it was not among those above
+			return v, nil, Conflict("%s of frontend %s is removed: its sessions, %d now, have the drain time to finish, and 'weir add' puts it back", name, frontend, s.Active)
+		}
+	}
 	return v, nil, NotFound("frontend %s has no backend %s", frontend, name)
+}
+
+// Backend returns one backend, also one that is removed and still has sessions.
+func (r *Running) Backend(_ context.Context, frontend, name string) (Backend, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, ok := r.Balancer.View(frontend)
+	if !ok {
+		return Backend{}, NotFound("no frontend %s", frontend)
+	}
+	return r.backend(&v, name)
 }
 
 // place names one thing that differs from the file.
@@ -348,6 +371,7 @@ func (r *Running) changedBy(who Who, frontend, name, how string) {
 func (r *Running) Reload(ctx context.Context, who Who) (Plan, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.tellDrained()
 	cfg, err := config.Load(r.File)
 	if err != nil {
 		r.Balancer.NotReloaded(err)
@@ -358,6 +382,7 @@ func (r *Running) Reload(ctx context.Context, who Who) (Plan, error) {
 		return Plan{}, Conflict("%v", err)
 	}
 	now := time.Now()
+	r.tellDrained()
 	r.holds(cfg)
 	r.reloaded = &now
 	if r.Reloaded != nil {

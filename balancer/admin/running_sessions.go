@@ -3,7 +3,6 @@ package admin
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -173,32 +172,4 @@ func ended(p *frontend.Past) Session {
 		s.Ended.Error = p.Err.Error()
 	}
 	return s
-}
-
-// Kill ends the sessions that a selector means: their clients see a reset.
-func (r *Running) Kill(ctx context.Context, who Who, k KillSelector) (n int, err error) {
-	f, err := k.Filter()
-	if err != nil {
-		return 0, err
-	}
-	now := time.Now()
-	for _, v := range r.Balancer.Views() {
-		killed, err := v.Kill(ctx, func(i *frontend.Info) bool {
-			if k.ID != 0 {
-				return i.ID == k.ID
-			}
-			return f.means(i, now)
-		}, frontend.Killed)
-		n += killed
-		if err != nil {
-			return n, err
-		}
-	}
-	if k.ID != 0 && n == 0 {
-		return 0, NotFound("no session %d is live", k.ID)
-	}
-	if n > 0 {
-		r.feed.Publish(Event{At: now, Kind: "change", Who: who.String(), Count: n, Message: fmt.Sprintf("%d sessions were ended by %s", n, who)})
-	}
-	return n, nil
 }

@@ -51,7 +51,7 @@ func (r *Running) differs() []Difference {
 	}
 	for _, v := range r.Balancer.Views() {
 		for _, s := range v.Pool.Snapshot() {
-			if s.Admin == backend.AdminReady {
+			if s.Admin == backend.AdminReady || s.State == backend.Removed {
 				continue
 			}
 			e := r.changed[place{v.Name, s.Backend.Name(), stateKey}]
@@ -145,6 +145,10 @@ func (r *Running) status(v *balancer.View, s *backend.Status) Backend {
 		Active: s.Active, Limit: s.Max, Learns: s.Learns, Weight: float64(s.Weight) / strategy.WeightUnit,
 		Sessions: s.Totals.Sessions, Failed: map[string]uint64{},
 	}
+	if s.State == backend.Removed { // another may have its name
+		b.ConfiguredLimit = s.Max
+		return failed(b, s)
+	}
 	if c := configured(v.Config, name); c != nil {
 		b.Backup, b.ConfiguredLimit, b.ConfiguredWeight = c.Backup, c.MaxConnections, c.Weight
 		if c.Auto {
@@ -152,6 +156,11 @@ func (r *Running) status(v *balancer.View, s *backend.Status) Backend {
 		}
 	}
 	b.Added = !r.filed(v.Name, name, s.Backend.Address())
+	return failed(b, s)
+}
+
+// failed adds how attempts to connect failed.
+func failed(b Backend, s *backend.Status) Backend {
 	for f, n := range s.Totals.Failed {
 		if n > 0 {
 			b.Failed[backend.Failure(f).String()] = n

@@ -37,13 +37,17 @@ type Operator struct {
 
 	mu    sync.Mutex
 	calls []string
-	who   []admin.Who
+	looks int
+	// active and drained are by frontend and backend.
+	active  map[[2]string]int
+	drained map[[2]string]bool
+	who     []admin.Who
 }
 
 // New returns a fake with one frontend "pg" and two backends, "db1" and "db2", of which the latter is down.
 // It stands at that time, to the second.
 func New(now time.Time) *Operator {
-	o := &Operator{Now: now.UTC().Truncate(time.Second)}
+	o := &Operator{Now: now.UTC().Truncate(time.Second), active: map[[2]string]int{}, drained: map[[2]string]bool{}}
 	o.State = o.status()
 	for id := range uint64(3) {
 		o.Live = append(o.Live, o.session(3-id))
@@ -172,16 +176,53 @@ func (o *Operator) Session(_ context.Context, id uint64) (admin.Session, error) 
 	return admin.Session{}, admin.NotFound("no session %d: it is not live, and not among the last that ended", id)
 }
 
-// Kill counts those of Live that are meant.
-func (o *Operator) Kill(_ context.Context, who admin.Who, k admin.KillSelector) (n int, err error) {
+// Kill counts those of Live that are meant. With a rate it tells of each.
+func (o *Operator) Kill(_ context.Context, who admin.Who, k admin.KillSelector, tell func(admin.Killed)) (done admin.Killed, err error) {
 	o.called(who, "kill %+v", k)
 	f, err := k.Filter()
 	for _, s := range o.Live {
-		if k.ID == s.ID || k.ID == 0 && o.means(f, s) {
-			n++
+		if (k.ID == s.ID || k.ID == 0 && o.means(f, s)) && (k.Limit == 0 || done.Of < k.Limit) {
+			done.Of++
 		}
 	}
-	return n, cmp.Or(err, o.Err)
+	for done.Count < done.Of {
+		if done.Count++; k.PerSecond > 0 {
+			tell(done)
+		}
+	}
+	if k.ID != 0 && done.Of == 0 {
+		return done, admin.NotFound("no session %d is live", k.ID)
+	}
+	return done, cmp.Or(err, o.Err)
+}
+
+// SetActive changes how many sessions a backend of State has, while others look.
+func (o *Operator) SetActive(frontend, backend string, n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.active[[2]string{frontend, backend}] = n
+}
+
+// Backend returns one of State, with the sessions that SetActive says.
+func (o *Operator) Backend(_ context.Context, frontend, backend string) (admin.Backend, error) {
+	b, err := o.find(frontend, backend)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.looks++
+	if n, ok := o.active[[2]string{frontend, backend}]; ok {
+		b.Active = n
+	}
+	if o.drained[[2]string{frontend, backend}] {
+		b.State = "drain"
+	}
+	return b, err
+}
+
+// Looks returns how often Backend was asked.
+func (o *Operator) Looks() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.looks
 }
 
 // find returns a backend of State.
@@ -201,6 +242,9 @@ func (o *Operator) SetBackend(_ context.Context, who admin.Who, frontend, backen
 	o.called(who, "set %s/%s state=%s weight=%s limit=%s", frontend, backend, show(c.State), show(c.Weight), show(c.Limit))
 	b, err := o.find(frontend, backend)
 	if c.State != nil {
+		o.mu.Lock()
+		o.drained[[2]string{frontend, backend}] = *c.State == "drain"
+		o.mu.Unlock()
 		b.State = map[string]string{"ready": "up", "drain": "drain", "maint": "maint"}[*c.State]
 	}
 	if c.Weight != nil {

@@ -21,7 +21,7 @@ const (
 
 func (k *remote) backendCommands() []*cli.Command {
 	return []*cli.Command{
-		k.stateCommand("drain", "give a backend no new sessions, and let its sessions finish"),
+		k.drainCommand(),
 		k.stateCommand("ready", "undo drain and maint"),
 		k.stateCommand("maint", "give a backend no new sessions and no probes"),
 		k.numberCommand("weight", "change the share of a backend, 0 to 1000; 0: no new sessions", "from 0 to 1000", func(n *int) admin.BackendChange { return admin.BackendChange{Weight: n} }),
@@ -33,27 +33,39 @@ func (k *remote) backendCommands() []*cli.Command {
 
 func (k *remote) stateCommand(state, usage string) *cli.Command {
 	return k.command(state, usage, "BACKEND...", untilReady, 1, anyNumber, func(c *cli.Context, operands []string) error {
-		return k.each(c, operands, func(client *admin.Client, p place) (admin.Backend, error) {
-			return client.SetBackend(c.Context, p.frontend, p.backend, admin.BackendChange{State: &state})
-		})
+		return k.each(c, operands, setState(c, state))
 	}, jsonFlag(), doorFlags())
 }
 
+// setState returns what sets a backend to a state.
+func setState(c *cli.Context, state string) change {
+	return func(client *admin.Client, p place) (admin.Backend, error) {
+		return client.SetBackend(c.Context, p.frontend, p.backend, admin.BackendChange{State: &state})
+	}
+}
+
+// change does something to a backend, and returns what it is then.
+type change func(*admin.Client, place) (admin.Backend, error)
+
 // each does something to every backend that was named, and shows what it is then. They are all found before
 // the first is changed.
-func (k *remote) each(c *cli.Context, names []string, do func(*admin.Client, place) (admin.Backend, error)) error {
+func (k *remote) each(c *cli.Context, names []string, do change) error {
 	client, err := k.client(c)
 	if err != nil {
 		return err
 	}
-	var list []place
-	for _, name := range names {
-		p, err := find(c.Context, client, name)
-		if err != nil {
-			return err
-		}
-		list = append(list, p)
+	s, err := client.Status(c.Context)
+	if err != nil {
+		return err
 	}
+	list, err := findAll(&s, names)
+	if err != nil {
+		return err
+	}
+	return k.changeEach(c, client, list, do)
+}
+
+func (k *remote) changeEach(c *cli.Context, client *admin.Client, list []place, do change) error {
 	for _, p := range list {
 		b, err := do(client, p)
 		if err != nil {

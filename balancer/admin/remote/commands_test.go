@@ -144,12 +144,12 @@ session 4: 192.0.2.4:40000 at pg, to db1, class web
 func TestKill(t *testing.T) {
 	op := open(t)
 	for command, want := range map[string]string{
-		"kill 2":                              "kill {ID:2 Client: Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:0 All:false}",
-		"kill --backend db1":                  "kill {ID:0 Client: Backend:db1 Frontend:pg MinAgeSeconds:0 MinIdleSeconds:0 All:false}",
-		"kill --backend pg/db1":               "kill {ID:0 Client: Backend:db1 Frontend:pg MinAgeSeconds:0 MinIdleSeconds:0 All:false}",
-		"kill --frontend pg --backend pg/db1": "kill {ID:0 Client: Backend:db1 Frontend:pg MinAgeSeconds:0 MinIdleSeconds:0 All:false}",
-		"kill --client ::1 --min-idle 90s":    "kill {ID:0 Client:::1 Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:90 All:false}",
-		"kill --all":                          "kill {ID:0 Client: Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:0 All:true}",
+		"kill 2":                              "kill {ID:2 Client: Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:0 All:false Limit:0 PerSecond:0}",
+		"kill --backend db1":                  "kill {ID:0 Client: Backend:db1 Frontend:pg MinAgeSeconds:0 MinIdleSeconds:0 All:false Limit:0 PerSecond:0}",
+		"kill --backend pg/db1":               "kill {ID:0 Client: Backend:db1 Frontend:pg MinAgeSeconds:0 MinIdleSeconds:0 All:false Limit:0 PerSecond:0}",
+		"kill --frontend pg --backend pg/db1": "kill {ID:0 Client: Backend:db1 Frontend:pg MinAgeSeconds:0 MinIdleSeconds:0 All:false Limit:0 PerSecond:0}",
+		"kill --client ::1 --min-idle 90s":    "kill {ID:0 Client:::1 Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:90 All:false Limit:0 PerSecond:0}",
+		"kill --all":                          "kill {ID:0 Client: Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:0 All:true Limit:0 PerSecond:0}",
 	} {
 		weir(t, command)
 		if got := lastCall(op); got != want {
@@ -158,7 +158,25 @@ func TestKill(t *testing.T) {
 	}
 	wantText(t, weir(t, "kill 2"), "ended 1 session\n")
 	wantText(t, weir(t, "kill --all"), "ended 3 sessions\n")
-	wantText(t, weir(t, "kill --json --all"), "{\n  \"count\": 3\n}\n")
+	wantText(t, weir(t, "kill --json --all"), "{\n  \"count\": 3,\n  \"of\": 3\n}\n")
+	for command, want := range map[string]string{
+		"kill --all --limit 2":                     "All:true Limit:2 PerSecond:0}",
+		"kill --backend db1 --rate 20/s":           "All:false Limit:0 PerSecond:20}",
+		"kill --frontend pg --rate 30/min":         "All:false Limit:0 PerSecond:0.5}",
+		"kill --limit 1 --frontend pg --rate 7200": "All:false Limit:1 PerSecond:7200}",
+		"kill --all --rate 1800/h":                 "All:true Limit:0 PerSecond:0.5}",
+	} {
+		weir(t, command)
+		if got := lastCall(op); !strings.HasSuffix(got, want) {
+			t.Errorf("weir %s: got %s, want %s", command, got, want)
+		}
+	}
+	wantText(t, weir(t, "kill --all --limit 2"), "ended 2 sessions\n")
+	wantText(t, weir(t, "kill --all --rate 20/s"), "ended 3 sessions\n")
+	out, err := on(t, screen{width: 80}, "kill", "--all", "--rate", "20/s")
+	if want := "\r\x1b[Kended 1 of 3 sessions\r\x1b[Kended 2 of 3 sessions\r\x1b[Kended 3 sessions\n"; out != want || err != nil {
+		t.Errorf("on a terminal: got %q, %v, want %q", out, err, want)
+	}
 }
 
 func TestChangesOfBackends(t *testing.T) {
@@ -302,7 +320,22 @@ ends 1 live session
 func TestBadCommandLines(t *testing.T) {
 	open(t)
 	for command, want := range map[string]string{
-		"status x":                      `status takes no argument, but got "x"`,
+		"status x":                      `status takes no argument without --watch, but got "x"`,
+		"status --watch x":              "--watch x is not a time of 100ms or more",
+		"status --watch 1ms":            "--watch 1ms is not a time of 100ms or more",
+		"status --watch 5s 6s":          `status takes no further argument, but got "6s"`,
+		"kill --all --rate fast":        `--rate: "fast" is no rate: 20/s is one, and 30/min`,
+		"kill --all --rate 0/s":         `--rate: "0/s" is no rate`,
+		"kill --all --rate 5/":          `--rate: "5/" is no rate`,
+		"kill --all --rate 5/day":       `--rate: "5/day" is no rate`,
+		"kill --all --rate 9999999999":  `--rate: "9999999999" is not from 0.001/s to 1000000/s`,
+		"kill --all --limit 0":          "--limit 0 is less than 1",
+		"kill --limit 5":                "which sessions?",
+		"kill --rate 5/s":               "which sessions?",
+		"drain db1 --timeout 5s":        "--timeout and --then-kill go with --wait",
+		"drain db1 --then-kill":         "--timeout and --then-kill go with --wait",
+		"drain db1 --wait --then-kill":  "--then-kill needs a --timeout: when?",
+		"drain db1 --wait --timeout 0s": "--timeout 0s is not more than 0",
 		"drain":                         "drain needs more: weir drain BACKEND...",
 		"weight db1":                    "weight needs more",
 		"weight db1 1 2":                `weight takes no further argument, but got "2"`,
