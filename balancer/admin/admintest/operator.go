@@ -38,16 +38,17 @@ type Operator struct {
 	mu    sync.Mutex
 	calls []string
 	looks int
-	// active and drained are by frontend and backend.
-	active  map[[2]string]int
-	drained map[[2]string]bool
-	who     []admin.Who
+	pid   int // 0: that of State
+	// active, drained and removed are by frontend and backend.
+	active           map[[2]string]int
+	drained, removed map[[2]string]bool
+	who              []admin.Who
 }
 
 // New returns a fake with one frontend "pg" and two backends, "db1" and "db2", of which the latter is down.
 // It stands at that time, to the second.
 func New(now time.Time) *Operator {
-	o := &Operator{Now: now.UTC().Truncate(time.Second), active: map[[2]string]int{}, drained: map[[2]string]bool{}}
+	o := &Operator{Now: now.UTC().Truncate(time.Second), active: map[[2]string]int{}, drained: map[[2]string]bool{}, removed: map[[2]string]bool{}}
 	o.State = o.status()
 	for id := range uint64(3) {
 		o.Live = append(o.Live, o.session(3-id))
@@ -130,8 +131,28 @@ func (o *Operator) called(who admin.Who, format string, args ...any) {
 // Ready follows NotReady.
 func (o *Operator) Ready() (bool, string) { return o.NotReady == "", o.NotReady }
 
-// Status returns State.
-func (o *Operator) Status() admin.Status { return o.State }
+// Status returns State, with the pid that SetPID says.
+func (o *Operator) Status() admin.Status {
+	s := o.State
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s.PID = cmp.Or(o.pid, s.PID)
+	return s
+}
+
+// SetPID has another process answer, while others look.
+func (o *Operator) SetPID(pid int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.pid = pid
+}
+
+// Remove has Backend know nothing of a backend any more, while others look.
+func (o *Operator) Remove(frontend, backend string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.removed[[2]string{frontend, backend}] = true
+}
 
 // Sessions filters and pages Live by what is easy: backend, client, age. The cursor is a position.
 func (o *Operator) Sessions(_ context.Context, q admin.SessionQuery) (admin.SessionPage, error) {
@@ -209,6 +230,9 @@ func (o *Operator) Backend(_ context.Context, frontend, backend string) (admin.B
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.looks++
+	if o.removed[[2]string{frontend, backend}] {
+		return admin.Backend{}, admin.NotFound("no backend %q behind frontend %q", backend, frontend)
+	}
 	if n, ok := o.active[[2]string{frontend, backend}]; ok {
 		b.Active = n
 	}

@@ -62,10 +62,6 @@ func (k *remote) each(c *cli.Context, names []string, do change) error {
 	if err != nil {
 		return err
 	}
-	return k.changeEach(c, client, list, do)
-}
-
-func (k *remote) changeEach(c *cli.Context, client *admin.Client, list []place, do change) error {
 	for _, p := range list {
 		b, err := do(client, p)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,37 @@ frontend :80 (copy)
   BACKEND  STATE  FOR  ACTIVE  LIMIT     WEIGHT  SESSIONS  FAILED  ADDRESS  WHY
   a:1      up     0 s       0      -  0.25 of 1         0       0  -        added
 `)
+}
+
+// Those that are removed but still have sessions stand behind the others, and count as none of the frontend's. They can be
+// named where sessions are meant, and say what they are elsewhere.
+func TestRemovedBackends(t *testing.T) {
+	op := open(t)
+	b := &op.State.Frontends[0].Pool.Backends
+	*b = append(*b, admin.Backend{Name: "old", Address: "10.0.0.4:5432", State: "removed", Reason: "no longer in the configuration", Since: noon.Add(-time.Minute), Active: 7, Sessions: 900},
+		admin.Backend{Name: "db2", Address: "10.0.0.3:5432", State: "removed", Since: noon, Active: 1})
+	out := weir(t, "status")
+	for _, want := range []string{
+		"least-connections: 1 of 2 backends usable",
+		"  old      removed  1 min       7        -       0       900       0  10.0.0.4:5432  no longer in the configuration\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	weir(t, "kill --backend old")
+	if got := lastCall(op); !strings.HasPrefix(got, "kill {ID:0 Client: Backend:old Frontend:pg") {
+		t.Errorf("got %s", got)
+	}
+	weir(t, "sessions --backend db2") // which is there and was another before: both are meant
+	if got := lastCall(op); !strings.Contains(got, "Backend:db2 Frontend:pg") {
+		t.Errorf("got %s", got)
+	}
+	for words, want := range map[string]string{"kill --backend ": "db1 db2 old", "sessions --backend o": "old", "drain ": "db1 db2", "weight o": ""} {
+		if got := complete(t, strings.Split(words, " ")...); !slices.Equal(got, strings.Fields(want)) {
+			t.Errorf("completing %q: got %q, want %q", words, got, want)
+		}
+	}
 }
 
 // A terminal gets colours, and lines that fit.

@@ -56,20 +56,16 @@ func (k *remote) drain(c *cli.Context, operands []string) error {
 	if err != nil {
 		return err
 	}
-	d := &draining{remote: k, c: c, client: client, pid: s.PID, progress: k.progressOn(c)}
+	d := &draining{remote: k, c: c, client: client, pid: s.PID, progress: k.progressOn(c), sessions: map[place]int{}}
 	if d.left, err = findAll(&s, operands); err != nil {
 		return err
 	}
-	if c.Bool("json") { // the backends are shown once: as they are at last
-		for _, p := range d.left {
-			if _, err := setState(c, "drain")(client, p); err != nil {
-				return err
-			}
-		}
-	} else if err := k.changeEach(c, client, d.left, setState(c, "drain")); err != nil {
+	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := d.begin(); err != nil {
 		return err
 	}
-	return d.wait(timeout)
+	return d.wait(ctx, timeout)
 }
 
 // draining is a drain that is waited for.
@@ -90,9 +86,25 @@ var (
 	errNobody  = errors.New("no session is left")
 )
 
-func (d *draining) wait(timeout time.Duration) error {
-	ctx, stop := signal.NotifyContext(d.c.Context, os.Interrupt, syscall.SIGTERM)
-	defer stop()
+// begin has all of them drain. As JSON a backend is shown once: as it is at last.
+func (d *draining) begin() error {
+	for _, p := range d.left {
+		b, err := setState(d.c, "drain")(d.client, p)
+		if err != nil {
+			return err
+		}
+		d.sessions[p] = b.Active
+		if d.c.Bool("json") {
+			continue
+		}
+		if err := d.showBackend(d.c, p, &b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *draining) wait(ctx context.Context, timeout time.Duration) error {
 	err := d.until(ctx, timeout)
 	if err == errTimeout && d.c.Bool("then-kill") {
 		if err = d.kill(ctx); err == nil {
