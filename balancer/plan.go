@@ -154,28 +154,36 @@ func addresses(f *config.Frontend) string {
 
 func (d *differ) frontend(from, to *config.Frontend) {
 	d.keys(Change{Frontend: to.Name}, from, to)
+	was, is := byPlace(from), byPlace(to)
 	for i := range to.Backends {
 		b := &to.Backends[i]
-		if old := sameBackend(from, b); old != nil {
+		if old := was[placeOf(b)]; old != nil {
 			d.keys(Change{Frontend: to.Name, Backend: b.Name}, old, b)
 		} else {
 			d.add(Change{Frontend: to.Name, Backend: b.Name, To: b.ForwardTo.String()})
 		}
 	}
 	for i := range from.Backends {
-		if b := &from.Backends[i]; sameBackend(to, b) == nil {
+		if b := &from.Backends[i]; is[placeOf(b)] == nil {
 			d.add(Change{Frontend: to.Name, Backend: b.Name, From: b.ForwardTo.String(), Ends: d.sessions(from.Name, b.Name)})
 		}
 	}
 }
 
-func sameBackend(f *config.Frontend, like *config.Backend) *config.Backend {
+// place is what makes two backends of a frontend the same.
+type place struct {
+	name      string
+	forwardTo config.Address
+}
+
+func placeOf(b *config.Backend) place { return place{b.Name, b.ForwardTo} }
+
+func byPlace(f *config.Frontend) map[place]*config.Backend {
+	all := make(map[place]*config.Backend, len(f.Backends))
 	for i := range f.Backends {
-		if b := &f.Backends[i]; b.Name == like.Name && b.ForwardTo == like.ForwardTo {
-			return b
-		}
+		all[placeOf(&f.Backends[i])] = &f.Backends[i]
 	}
-	return nil
+	return all
 }
 
 func (d *differ) add(c Change) { d.Changes = append(d.Changes, c) }

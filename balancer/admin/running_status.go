@@ -2,7 +2,6 @@ package admin
 
 import (
 	"os"
-	"slices"
 
 	"weir/backend"
 	"weir/backend/strategy"
@@ -128,17 +127,42 @@ func (r *Running) pool(v *balancer.View) Pool {
 			p.Classes = append(p.Classes, Class{Name: c.Name, Weight: c.Weight, Active: c.Active, Queued: c.Queued})
 		}
 	}
+	known := r.known(v)
 	for _, s := range v.Pool.Snapshot() {
 		if s.State == backend.Up {
 			p.Usable++
 		}
-		p.Backends = append(p.Backends, r.status(v, &s))
+		p.Backends = append(p.Backends, known.status(&s))
 	}
 	return p
 }
 
+// known is what the configuration that holds and the file say of the backends of one frontend, by name.
+type known struct {
+	configured map[string]*config.Backend
+	filed      map[string]string // their addresses
+}
+
+func (r *Running) known(v *balancer.View) *known {
+	k := &known{make(map[string]*config.Backend, len(v.Config.Backends)), make(map[string]string, len(v.Config.Backends))}
+	for i := range v.Config.Backends {
+		b := &v.Config.Backends[i]
+		k.configured[b.Name] = b
+	}
+	for i := range r.file.Frontends {
+		f := &r.file.Frontends[i]
+		if f.Name != v.Name {
+			continue
+		}
+		for j := range f.Backends {
+			_, k.filed[f.Backends[j].Name] = f.Backends[j].ForwardTo.Dial()
+		}
+	}
+	return k
+}
+
 // status is one backend as the pool and the file see it.
-func (r *Running) status(v *balancer.View, s *backend.Status) Backend {
+func (k *known) status(s *backend.Status) Backend {
 	name := s.Backend.Name()
 	b := Backend{
 		Name: name, Address: s.Backend.Address(), State: string(s.State), Reason: s.Reason, Since: s.Since,
@@ -149,13 +173,14 @@ func (r *Running) status(v *balancer.View, s *backend.Status) Backend {
 		b.ConfiguredLimit = s.Max
 		return failed(b, s)
 	}
-	if c := configured(v.Config, name); c != nil {
+	if c := k.configured[name]; c != nil {
 		b.Backup, b.ConfiguredLimit, b.ConfiguredWeight = c.Backup, c.MaxConnections, c.Weight
 		if c.Auto {
 			b.LearnedFloor = c.Min
 		}
 	}
-	b.Added = !r.filed(v.Name, name, s.Backend.Address())
+	at, filed := k.filed[name]
+	b.Added = !filed || at != s.Backend.Address()
 	return failed(b, s)
 }
 
@@ -169,32 +194,10 @@ func failed(b Backend, s *backend.Status) Backend {
 	return b
 }
 
-// filed says whether the file has a backend.
-func (r *Running) filed(frontend, name, address string) bool {
-	return slices.ContainsFunc(r.file.Frontends, func(f config.Frontend) bool {
-		b := configured(&f, name)
-		if f.Name != frontend || b == nil {
-			return false
-		}
-		_, at := b.ForwardTo.Dial()
-		return at == address
-	})
-}
-
-// configured returns what the configuration that holds says of a backend; nil: nothing.
-func configured(f *config.Frontend, name string) *config.Backend {
-	for i := range f.Backends {
-		if f.Backends[i].Name == name {
-			return &f.Backends[i]
-		}
-	}
-	return nil
-}
-
 func (r *Running) backend(v *balancer.View, name string) (Backend, error) {
 	for _, s := range v.Pool.Snapshot() {
 		if s.Backend.Name() == name {
-			return r.status(v, &s), nil
+			return r.known(v).status(&s), nil
 		}
 	}
 	return Backend{}, NotFound("frontend %s has no backend %s", v.Name, name)
