@@ -86,12 +86,12 @@ func TestReadmeBlocksAreKnown(t *testing.T) {
 			"demo", "suite", "build", "benchmark", "check of config/testdata/bad/eight.toml",
 			"tour socat, waits for 8080 9090 7070", "tour socat", "end of tour socat",
 			"tour echo, waits for 8080 9090 7070", "tour echo", "end of tour echo", "load",
-			"operate", "plan", "curl",
+			"operate", "drain", "plan", "curl",
 		},
 		"toml": {"core of examples/two-echo.toml", "every key with its default", "phases", "fragile", "classes", "door"},
 		"text": {
 			"output of tour socat", "output of tour echo", "output of check, in part",
-			"output of operate, in part", "output of plan",
+			"output of operate, in part", "output of drain", "output of plan",
 		},
 	}
 	for _, b := range blocks(t) {
@@ -511,6 +511,11 @@ func TestReadmeOperate(t *testing.T) {
 	out, code := run(named(t, "operate")[0].text)
 	want := strings.ReplaceAll(named(t, "output of operate, in part")[0].text, "by root", "by "+me.Username)
 	if code != 0 || !strings.HasPrefix(out, want) || !strings.Contains(out, "2 of 2 backends usable") {
+		t.Errorf("exit code %d, and got\n%swant\n%s", code, out, want)
+	}
+	out, code = run(named(t, "drain")[0].text)
+	want = strings.ReplaceAll(named(t, "output of drain")[0].text, "by root", "by "+me.Username)
+	if code != 0 || out != want {
 		t.Errorf("exit code %d, and got\n%swant\n%s", code, out, want)
 	}
 	out, code = run(named(t, "plan")[0].text)

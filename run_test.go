@@ -210,14 +210,14 @@ func TestLogFormats(t *testing.T) {
 	}
 }
 
-// onTerminal starts a command with a terminal as its stderr, and returns the first line on it.
-func onTerminal(t *testing.T, cmd *exec.Cmd) string {
+// openTerminal returns both ends of a terminal.
+func openTerminal(t *testing.T) (master, terminal *os.File) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		t.Skipf("SKIPPED: no terminal to be had: %v", err)
 	}
-	defer master.Close()
+	t.Cleanup(func() { master.Close() })
 	var number uint32
 	for _, c := range []struct {
 		request uintptr
@@ -227,11 +227,36 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) string {
 			t.Fatal(errno)
 		}
 	}
-	terminal, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return master, terminal
+}
+
+// onTerminal starts a command with a terminal as its stderr, and returns the first line on it.
+func onTerminal(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	master, terminal := openTerminal(t)
 	cmd.Stderr = terminal
+	return strings.ReplaceAll(readTerminal(t, cmd, master, terminal, 1, "\n"), "\r\n", "\n")
+}
+
+// screenOf starts a command with a terminal of 24 lines as its stdout, and returns what it wrote there until it had
+// written something so often.
+func screenOf(t *testing.T, cmd *exec.Cmd, often int, what string) string {
+	t.Helper()
+	master, terminal := openTerminal(t)
+	if err := unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 100}); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout = terminal
+	return readTerminal(t, cmd, master, terminal, often, what)
+}
+
+// readTerminal runs a command until it has written something so often.
+func readTerminal(t *testing.T, cmd *exec.Cmd, master, terminal *os.File, often int, what string) string {
+	t.Helper()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -240,13 +265,13 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) string {
 	defer cmd.Process.Kill()
 	giveUp := time.AfterFunc(patience, func() { cmd.Process.Kill() }) // then the read fails
 	defer giveUp.Stop()
-	var line []byte
-	for one := make([]byte, 1); !strings.HasSuffix(string(line), "\n"); line = append(line, one...) {
+	var text []byte
+	for one := make([]byte, 1); strings.Count(string(text), what) < often; text = append(text, one...) {
 		if _, err := master.Read(one); err != nil {
-			t.Fatalf("got %q, then %v", line, err)
+			t.Fatalf("got %q, then %v", text, err)
 		}
 	}
-	return strings.ReplaceAll(string(line), "\r\n", "\n")
+	return string(text)
 }
 
 // A running session finishes after the first signal, new clients are refused.

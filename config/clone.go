@@ -20,7 +20,11 @@ func NewBackend(forwardTo string) (Backend, error) {
 	c, err := Parse("", fmt.Appendf(nil, "frontend = [{ bind_on = \"127.0.0.1:0\", backend = [{ forward_to = %q }] }]\n", forwardTo))
 	var m Mistakes
 	if errors.As(err, &m) && len(m) > 0 {
-		return Backend{}, errors.New(m[0].Message)
+		text := m[0].Message
+		if m[0].Hint != "" {
+			text += "; " + m[0].Hint
+		}
+		return Backend{}, errors.New(text)
 	}
 	if err != nil {
 		return Backend{}, err

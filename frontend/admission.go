@@ -93,7 +93,7 @@ func ofVerdict(v rate.Verdict) Outcome {
 
 // turnAway counts and logs a session that never began.
 func (f *Frontend) turnAway(from netip.AddrPort, now time.Time, why Outcome) {
-	s := Session{frontend: f, id: lastID.Add(1), from: from, accepted: now}
+	s := Session{frontend: f, id: lastID.Add(1), from: from, accepted: now, admitted: Admitted{class: -1}}
 	f.counters.Opened.Add(1)
 	s.Settle(Ending{Outcome: why, Phase: Connecting, At: now})
 }

@@ -37,7 +37,7 @@ type past struct {
 	waited, connect, total time.Duration
 	up, down               int64
 	err                    error
-	tries                  int32
+	tries, class           int32
 	outcome                Outcome
 	phase                  Phase
 }
@@ -58,6 +58,7 @@ type Past struct {
 	// BytesUp were delivered to the backend, BytesDown to the client.
 	BytesUp, BytesDown int64
 	Tries              int // attempts to connect
+	Class              int // as in Info; -1: it was turned away before it had one
 	Outcome            Outcome
 	Code               string // HAProxy's two letters
 	Err                error  // may be nil
@@ -81,9 +82,9 @@ func (e *Ended) add(s *Session, end *Ending) {
 	p.number = number
 	p.past = past{
 		id: s.id, frontend: s.frontend, client: s.from, backend: s.chosen.Load(), accepted: s.accepted,
-		waited: s.waited, connect: s.connect, total: end.At.Sub(s.accepted),
+		waited: s.waited.get(), connect: s.connect.get(), total: end.At.Sub(s.accepted),
 		up: end.BytesUp, down: end.BytesDown, err: end.Err,
-		tries: int32(s.tries), outcome: end.Outcome, phase: end.Phase,
+		tries: s.tries.Load(), class: int32(s.admitted.class), outcome: end.Outcome, phase: end.Phase,
 	}
 }
 
@@ -140,7 +141,7 @@ func (p *past) tell() *Past {
 	t := &Past{
 		ID: p.id, Frontend: p.frontend.Options.Name, Client: p.client, Ended: p.accepted.Add(p.total),
 		Waited: p.waited, Connect: p.connect, Total: p.total, BytesUp: p.up, BytesDown: p.down,
-		Tries: int(p.tries), Outcome: p.outcome, Code: p.outcome.code(p.phase), Err: p.err,
+		Tries: int(p.tries), Class: int(p.class), Outcome: p.outcome, Code: p.outcome.code(p.phase), Err: p.err,
 	}
 	if p.backend != nil {
 		t.Backend = p.backend.Name()

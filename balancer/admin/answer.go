@@ -59,7 +59,7 @@ func (d *Door) tell(r *http.Request, who Who, what string, body, result any, err
 	if _, none := body.(nothing); !none {
 		e = e.Interface("change", body)
 	}
-	if killed, ok := result.(Killed); ok && err == nil {
+	if killed, ok := result.(Killed); ok && (err == nil || killed.Count > 0) {
 		e = e.Int("count", killed.Count)
 	}
 	logResult(e, err)

@@ -50,8 +50,14 @@ func (p *pipes) dial() net.Conn {
 
 // inBubble serves a door on pipes, in a time that is the test's.
 func inBubble(t *testing.T, o admin.Options, test func(*testing.T, *pipes, *admintest.Operator)) {
+	op := admintest.New(noon)
+	inBubbleFor(t, o, op, func(t *testing.T, p *pipes) { test(t, p, op) })
+}
+
+// inBubbleFor is inBubble for another operator.
+func inBubbleFor(t *testing.T, o admin.Options, op admin.Operator, test func(*testing.T, *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
-		p, op := newPipes(), admintest.New(noon)
+		p := newPipes()
 		o.Listener, o.Log = p, zerolog.Nop()
 		d, err := admin.New(o, op)
 		if err != nil {
@@ -60,7 +66,7 @@ func inBubble(t *testing.T, o admin.Options, test func(*testing.T, *pipes, *admi
 		ctx, stop := context.WithCancel(context.Background())
 		served := make(chan error, 1)
 		go func() { served <- d.Serve(ctx) }()
-		test(t, p, op)
+		test(t, p)
 		stop()
 		if err := <-served; err != nil {
 			t.Error(err)
@@ -75,7 +81,7 @@ func lasts(c net.Conn) time.Duration {
 	return time.Since(began)
 }
 
-// A stranger who dribbles holds a connection for five seconds at most, one that rests for a minute.
+// A stranger who dribbles or rests holds a connection for five seconds at most, an operator who rests for a minute.
 func TestSlowClientsAreCut(t *testing.T) {
 	for _, c := range []struct {
 		name, sends string
@@ -84,7 +90,8 @@ func TestSlowClientsAreCut(t *testing.T) {
 		{"says nothing", "", 0, 5 * time.Second},
 		{"half a header", "GET /v1/status HTTP/1.1\r\nHost: local", 0, 5 * time.Second},
 		{"half a body", "POST /v1/save HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{", 0, 31 * time.Second},
-		{"rests", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 60 * time.Second, 60 * time.Second},
+		{"a stranger rests", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 5 * time.Second, 5 * time.Second},
+		{"an operator rests", "GET /v1/why?client=::1 HTTP/1.1\r\nHost: localhost\r\n\r\n", 60 * time.Second, 60 * time.Second},
 		{"was refused", "GET /healthz HTTP/1.1\r\nHost: evil.example\r\n\r\n", 0, time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -116,23 +123,34 @@ func TestSlowReadersAreCut(t *testing.T) {
 	})
 }
 
-func TestConnectionsAreBounded(t *testing.T) {
-	inBubble(t, admin.Options{MaxConnections: 2}, func(t *testing.T, p *pipes, _ *admintest.Operator) {
-		first, second := p.dial(), p.dial()
+// Who has just come is let be for a moment, even if another one waits for the place.
+func TestNewcomersHaveAMoment(t *testing.T) {
+	inBubble(t, admin.Options{MaxConnections: 8}, func(t *testing.T, p *pipes, _ *admintest.Operator) {
+		began := time.Now()
+		first, second := p.dial(), p.dial() // all that a quarter of 8 holds
 		defer second.Close()
-		third := make(chan net.Conn)
-		go func() { third <- p.dial() }()
-		synctest.Wait()
-		select {
-		case <-third:
-			t.Error("a third connection was accepted")
-		default:
+		third := p.dial()
+		defer third.Close()
+		if lasts(first); time.Since(began) != 30*time.Millisecond {
+			t.Errorf("the first went after %v, want 30ms", time.Since(began))
 		}
-		first.Close()
-		c := <-third
+		io.WriteString(third, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if line, err := bufio.NewReader(third).ReadString('\n'); line != "HTTP/1.1 200 OK\r\n" {
+			t.Errorf("the third: got %q, %v", line, err)
+		}
+	})
+}
+
+// A large configuration may take its time to arrive, although its connection begins as a stranger's.
+func TestOperatorsMayTakeTheirTime(t *testing.T) {
+	inBubble(t, admin.Options{}, func(t *testing.T, p *pipes, _ *admintest.Operator) {
+		c := p.dial()
 		defer c.Close()
-		io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-		if line, err := bufio.NewReader(c).ReadString('\n'); line != "HTTP/1.1 200 OK\r\n" {
+		const body = `{"file":"/x","text":""}`
+		fmt.Fprintf(c, "POST /v1/plan HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", len(body))
+		time.Sleep(20 * time.Second)
+		io.WriteString(c, body)
+		if line, err := bufio.NewReader(c).ReadString('\n'); line != "HTTP/1.1 422 Unprocessable Entity\r\n" {
 			t.Errorf("got %q, %v", line, err)
 		}
 	})

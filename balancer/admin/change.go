@@ -130,7 +130,10 @@ type Saved struct {
 // Why is what a connection from a client would get now, and why.
 type Why struct {
 	Frontend string `json:"frontend"`
-	Client   string `json:"client"`
+	// Listeners are the addresses at which that is so. Others of the frontend, if they make another class of the
+	// client, have an answer of their own.
+	Listeners []string `json:"listeners"`
+	Client    string   `json:"client"`
 	// Admitted says whether it is let in at all, AdmittedWhy by what rule.
 	Admitted    bool   `json:"admitted"`
 	AdmittedWhy string `json:"admitted_why"`
@@ -174,6 +177,7 @@ type Event struct {
 	Message string `json:"message"`
 }
 
-// EventKinds are the kinds of events: "backend" is one that changed its state, "refused" sums up sessions
-// that were refused in the last second, "dropped" says that the reader was too slow for so many.
-var EventKinds = []string{"backend", "change", "reload", "upgrade", "refused", "stopping", "dropped"}
+// EventKinds are the kinds of events: "backend" is one that changed its state, "drained" one that gets no new sessions
+// and has none left, "refused" sums up sessions that were refused in the last second, "dropped" says that the reader was
+// too slow for so many.
+var EventKinds = []string{"backend", "drained", "change", "reload", "upgrade", "refused", "stopping", "dropped"}

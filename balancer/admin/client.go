@@ -172,10 +172,39 @@ func (c *Client) Session(ctx context.Context, id uint64) (Session, error) {
 	return ask[Session](ctx, c, "GET", "/v1/sessions/"+strconv.FormatUint(id, 10), nil)
 }
 
-// Kill ends sessions and returns how many.
-func (c *Client) Kill(ctx context.Context, k KillSelector) (n int, err error) {
-	killed, err := ask[Killed](ctx, c, "POST", "/v1/sessions/kill", k)
-	return killed.Count, err
+// Backend returns one backend, also one that is removed and still has sessions.
+func (c *Client) Backend(ctx context.Context, frontend, backend string) (Backend, error) {
+	return ask[Backend](ctx, c, "GET", backendPath(frontend, backend), nil)
+}
+
+// Kill ends sessions and returns how many. With a rate it takes its time: tell, if not nil, is told how far it has come,
+// and when ctx ends no more are ended. What it returns is then as far as it is known.
+func (c *Client) Kill(ctx context.Context, k KillSelector, tell func(Killed)) (done Killed, err error) {
+	answer, err := c.sendFor(ctx, linesType, "POST", "/v1/sessions/kill", k)
+	if err != nil {
+		return done, err
+	}
+	defer answer.Body.Close()
+	lines := json.NewDecoder(answer.Body)
+	for {
+		var line struct {
+			Killed
+			Problem
+		}
+		switch err := lines.Decode(&line); {
+		case err == io.EOF:
+			return done, nil
+		case ctx.Err() != nil:
+			return done, ctx.Err()
+		case err != nil:
+			return done, fmt.Errorf("weir at %s was gone when it had ended %d of %d sessions: %w", c.address, done.Count, done.Of, err)
+		case line.Status != 0:
+			return done, &line.Problem
+		}
+		if done = line.Killed; tell != nil {
+			tell(done)
+		}
+	}
 }
 
 // SetBackend changes a backend and returns what it is afterwards.
@@ -193,11 +222,14 @@ func (c *Client) RemoveBackend(ctx context.Context, frontend, backend string) (B
 	return ask[Backend](ctx, c, "DELETE", backendPath(frontend, backend), nothing{})
 }
 
-// Why tells what a connection from that client would get now, of each frontend, or of one if it is named.
-func (c *Client) Why(ctx context.Context, client, frontend string) ([]Why, error) {
+// Why tells what a connection from that client would get now, of each frontend, or of one if it is named, and at each
+// listening address that makes a difference, or at one if it is named.
+func (c *Client) Why(ctx context.Context, client, frontend, bind string) ([]Why, error) {
 	v := url.Values{"client": {client}}
-	if frontend != "" {
-		v.Set("frontend", frontend)
+	for key, value := range map[string]string{"frontend": frontend, "bind": bind} {
+		if value != "" {
+			v.Set(key, value)
+		}
 	}
 	return ask[[]Why](ctx, c, "GET", "/v1/why?"+v.Encode(), nil)
 }
@@ -275,6 +307,11 @@ func ask[T any](ctx context.Context, c *Client, method, path string, body any) (
 
 // send returns a good answer, whose body the caller closes.
 func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	return c.sendFor(ctx, "", method, path, body)
+}
+
+// sendFor is send for an answer of another kind than JSON.
+func (c *Client) sendFor(ctx context.Context, accept, method, path string, body any) (*http.Response, error) {
 	var text io.Reader
 	if body != nil {
 		data, err := json.Marshal(body)
@@ -289,6 +326,9 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	}
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
+	}
+	if accept != "" {
+		r.Header.Set("Accept", accept)
 	}
 	if c.token != "" {
 		r.Header.Set("Authorization", "Bearer "+c.token)

@@ -42,8 +42,16 @@ func TestClientAsksTheOperator(t *testing.T) {
 	same(t, status, err, h.op.State)
 	s, err := c.Session(ctx, 4)
 	same(t, s, err, h.op.Ended[0])
-	n, err := c.Kill(ctx, admin.KillSelector{Client: "192.0.2.0/31"})
-	same(t, n, err, 1)
+	n, err := c.Kill(ctx, admin.KillSelector{Client: "192.0.2.0/31"}, nil)
+	same(t, n, err, admin.Killed{Count: 1, Of: 1})
+	var told []admin.Killed
+	n, err = c.Kill(ctx, admin.KillSelector{All: true, Limit: 2, PerSecond: 50}, func(k admin.Killed) { told = append(told, k) })
+	same(t, n, err, admin.Killed{Count: 2, Of: 2})
+	same(t, told, nil, []admin.Killed{{Count: 1, Of: 2}, {Count: 2, Of: 2}, {Count: 2, Of: 2}}) // the last one is the result
+	_, err = c.Kill(ctx, admin.KillSelector{ID: 99}, nil)
+	wantError(t, err, "no session 99 is live")
+	one, err := c.Backend(ctx, "pg", "db1")
+	same(t, one.Active, err, 3)
 	drain, three := "drain", 3
 	b, err := c.SetBackend(ctx, "pg", "db1", admin.BackendChange{State: &drain, Weight: &three})
 	same(t, b.State, err, "drain")
@@ -51,7 +59,7 @@ func TestClientAsksTheOperator(t *testing.T) {
 	same(t, b.Name, err, "unix:/run/x")
 	b, err = c.RemoveBackend(ctx, "pg", "db1")
 	same(t, b.State, err, "removed")
-	why, err := c.Why(ctx, "2001:db8::1", "pg")
+	why, err := c.Why(ctx, "2001:db8::1", "pg", "127.0.0.1:5432")
 	same(t, why[0].Result, err, "goes to db1")
 	plan, err := c.Reload(ctx)
 	same(t, plan.File, err, "/etc/weir.toml")
@@ -60,7 +68,9 @@ func TestClientAsksTheOperator(t *testing.T) {
 	saved, err := c.Save(ctx)
 	same(t, saved, err, admin.Saved{File: "/etc/weir.toml", Saved: h.op.State.Differs, Kept: "/etc/weir.toml.old"})
 	same(t, h.op.Calls(), nil, []string{
-		"kill {ID:0 Client:192.0.2.0/31 Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:0 All:false}",
+		"kill {ID:0 Client:192.0.2.0/31 Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:0 All:false Limit:0 PerSecond:0}",
+		"kill {ID:0 Client: Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:0 All:true Limit:2 PerSecond:50}",
+		"kill {ID:99 Client: Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:0 All:false Limit:0 PerSecond:0}",
 		"set pg/db1 state=drain weight=3 limit=-", "add pg unix:/run/x name= weight=- limit=3 backup=true", "remove pg/db1",
 		"reload", "upgrade", "save",
 	})

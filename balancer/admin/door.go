@@ -52,7 +52,8 @@ type Options struct {
 	// Metrics serves /metrics. Nil: nothing is there.
 	Metrics http.Handler
 
-	// MaxConnections bounds the door's connections. 0: 64, each of which costs some 20 KB and a descriptor.
+	// MaxConnections bounds the door's connections, one in four of which may be of strangers: see places. 0: 64, each
+	// of which costs some 20 KB and a descriptor. One more, that has no place yet, costs a descriptor.
 	MaxConnections int
 	Log            zerolog.Logger
 }
@@ -126,7 +127,8 @@ func New(o Options, op Operator) (*Door, error) {
 		Handler:           d.handler(),
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout, // for writing: see withDeadline
 		MaxHeaderBytes: headerBytes,
-		ConnContext:    rememberPeer,
+		ConnContext:    rememberGuest,
+		ConnState:      follow,
 		ErrorLog:       log.New(complaints{d.log}, "", 0),
 	}
 	if !d.unix && !o.proves() { // on the loopback, or check would not have it
@@ -214,7 +216,7 @@ func readAuthorities(file string, pool *x509.CertPool) (*x509.CertPool, error) {
 func (d *Door) Serve(ctx context.Context) error {
 	finished := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { defer close(finished); d.shut() })
-	l := net.Listener(bound(d.listener, d.opts.MaxConnections))
+	l := net.Listener(&seated{d.listener, newPlaces(d.opts.MaxConnections)})
 	if d.tls.Load() != nil {
 		l = tls.NewListener(l, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return d.tls.Load(), nil }})
 	}

@@ -19,7 +19,11 @@ import (
 // script can forge, the latter in Host.
 func (d *Door) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p := d.objection(r); p != nil {
+		p := d.objection(r)
+		if p == nil {
+			p = d.seat(r)
+		}
+		if p != nil {
 			w.Header().Set("Connection", "close") // so that strangers do not hold the connections there are
 			p.write(w)
 			return

@@ -69,13 +69,22 @@ func socketPath(t *testing.T) string {
 // open opens a door and serves it until the end of the test. Without an address it is on a unix socket.
 func open(t *testing.T, o admin.Options) *house {
 	t.Helper()
+	op := admintest.New(noon)
+	h := openFor(t, o, op)
+	h.op = op
+	return h
+}
+
+// openFor opens a door to an operator.
+func openFor(t *testing.T, o admin.Options, op admin.Operator) *house {
+	t.Helper()
 	if o.Address == "" && o.Listener == nil {
 		o.Network, o.Address = "unix", socketPath(t)
 	}
-	h := &house{op: admintest.New(noon), log: new(book), served: make(chan error, 1)}
+	h := &house{log: new(book), served: make(chan error, 1)}
 	o.Log = zerolog.New(h.log)
 	var err error
-	if h.Door, err = admin.New(o, h.op); err != nil {
+	if h.Door, err = admin.New(o, op); err != nil {
 		t.Fatal(err)
 	}
 	var ctx context.Context

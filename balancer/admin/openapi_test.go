@@ -269,6 +269,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"GET /v1/sessions/{id}", "/v1/sessions/1", ""},
 		{"GET /v1/sessions/{id}", "/v1/sessions/4", ""},
 		{"POST /v1/sessions/kill", "", `{"id":1}`},
+		{"GET /v1/frontends/{frontend}/backends/{backend}", "/v1/frontends/pg/backends/db1", ""},
 		{"POST /v1/frontends/{frontend}/backends", "/v1/frontends/pg/backends", `{"address":"10.0.0.7:5432","name":"db3","weight":2,"limit":5,"backup":true}`},
 		{"PATCH /v1/frontends/{frontend}/backends/{backend}", "/v1/frontends/pg/backends/db1", `{"state":"maint","weight":0,"limit":7}`},
 		{"DELETE /v1/frontends/{frontend}/backends/{backend}", "/v1/frontends/pg/backends/db1", ""},

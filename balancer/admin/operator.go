@@ -21,18 +21,22 @@ type Operator interface {
 	Sessions(context.Context, SessionQuery) (SessionPage, error)
 	// Session returns a live session, or one of the last that ended.
 	Session(ctx context.Context, id uint64) (Session, error)
-	// Kill ends the live sessions that a selector means, and returns how many. The door hands on no selector
-	// that means all without saying so.
-	Kill(context.Context, Who, KillSelector) (int, error)
+	// Kill ends the live sessions that a selector means. The door hands on no selector that means all without saying so.
+	// One that has a rate takes its time: tell is told how far it has come now and then, and when ctx ends no more are
+	// ended. What it returns is true with an error as well.
+	Kill(ctx context.Context, who Who, k KillSelector, tell func(Killed)) (Killed, error)
 
+	// Backend returns one backend, also one that is removed and still has sessions.
+	Backend(ctx context.Context, frontend, backend string) (Backend, error)
 	// SetBackend, AddBackend and RemoveBackend return what the backend is afterwards. One that is removed
 	// drains first.
 	SetBackend(ctx context.Context, who Who, frontend, backend string, change BackendChange) (Backend, error)
 	AddBackend(ctx context.Context, who Who, frontend string, b NewBackend) (Backend, error)
 	RemoveBackend(ctx context.Context, who Who, frontend, backend string) (Backend, error)
 
-	// Why tells what a connection from that client would get now, of each frontend, or of one if it is named.
-	Why(ctx context.Context, client, frontend string) ([]Why, error)
+	// Why tells what a connection from that client would get now, of each frontend, or of one if it is named, and at
+	// each listening address that makes a difference, or at one if it is named.
+	Why(ctx context.Context, client, frontend, bind string) ([]Why, error)
 	// Events tells what happens from now on, until ctx ends; then the channel is closed. It never waits for
 	// its reader: see [Feed].
 	Events(context.Context) <-chan Event

@@ -10,6 +10,7 @@ import (
 	"net/http/pprof"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -40,7 +41,8 @@ func (d *Door) routes() []route {
 		{"GET /v1/status", answer(d.status)},
 		{"GET /v1/sessions", answer(d.sessions)},
 		{"GET /v1/sessions/{id}", answer(d.session)},
-		{"POST /v1/sessions/kill", change(d, "kill", d.kill)},
+		{"POST /v1/sessions/kill", d.kill},
+		{"GET /v1/frontends/{frontend}/backends/{backend}", answer(d.backend)},
 		{"POST /v1/frontends/{frontend}/backends", change(d, "add backend", d.addBackend)},
 		{"PATCH /v1/frontends/{frontend}/backends/{backend}", change(d, "set backend", d.setBackend)},
 		{"DELETE /v1/frontends/{frontend}/backends/{backend}", change(d, "remove backend", d.removeBackend)},
@@ -208,7 +210,7 @@ func (d *Door) session(r *http.Request) (Session, error) {
 
 func (d *Door) why(r *http.Request) ([]Why, error) {
 	p := parameters{values: r.URL.Query()}
-	client, frontend := p.text("client"), p.text("frontend")
+	client, frontend, bind := p.text("client"), p.text("frontend"), p.text("bind")
 	if err := p.end(); err != nil {
 		return nil, err
 	}
@@ -216,7 +218,7 @@ func (d *Door) why(r *http.Request) ([]Why, error) {
 	if err != nil || !prefix.IsSingleIP() {
 		return nil, Invalid("client %q is not an IP address", client)
 	}
-	return d.operator.Why(r.Context(), prefix.Addr().String(), frontend)
+	return d.operator.Why(r.Context(), prefix.Addr().String(), frontend, bind)
 }
 
 func (d *Door) plan(r *http.Request) (Plan, error) {
@@ -230,12 +232,36 @@ func (d *Door) plan(r *http.Request) (Plan, error) {
 	return d.operator.Plan(r.Context(), q.File, []byte(q.Text))
 }
 
-func (d *Door) kill(ctx context.Context, r *http.Request, k KillSelector, who Who) (Killed, error) {
+func (d *Door) backend(r *http.Request) (Backend, error) {
+	return d.operator.Backend(r.Context(), r.PathValue("frontend"), r.PathValue("backend"))
+}
+
+// kill is a change that may take its time: with a rate it goes on only while who asked waits, and tells of how far it has
+// come if that is asked for.
+func (d *Door) kill(w http.ResponseWriter, r *http.Request) {
+	if !strings.Contains(r.Header.Get("Accept"), linesType) {
+		change(d, "kill", func(ctx context.Context, r *http.Request, k KillSelector, who Who) (Killed, error) {
+			return d.doKill(ctx, r, k, who, func(Killed) {})
+		})(w, r)
+		return
+	}
+	lines := &progress{w: w, out: http.NewResponseController(w)}
+	change(d, "kill", func(ctx context.Context, r *http.Request, k KillSelector, who Who) (Killed, error) {
+		return d.doKill(ctx, r, k, who, lines.tell)
+	})(lines, r)
+}
+
+func (d *Door) doKill(ctx context.Context, r *http.Request, k KillSelector, who Who, tell func(Killed)) (Killed, error) {
 	if _, err := k.Filter(); err != nil {
 		return Killed{}, err
 	}
-	n, err := d.operator.Kill(ctx, who, k)
-	return Killed{n}, err
+	if k.PerSecond > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(r.Context())
+		defer cancel()
+		defer context.AfterFunc(d.closing, cancel)()
+	}
+	return d.operator.Kill(ctx, who, k, tell)
 }
 
 func (d *Door) setBackend(ctx context.Context, r *http.Request, c BackendChange, who Who) (Backend, error) {

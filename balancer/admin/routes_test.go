@@ -105,7 +105,7 @@ func TestWhoAndWhat(t *testing.T) {
 	}
 	h := open(t, admin.Options{})
 	h.send(t, "PATCH", "/v1/frontends/pg/backends/db1", `{"weight":3}`).want(t, 200, `"configured_weight":3`)
-	h.send(t, "POST", "/v1/sessions/kill", `{"backend":"db1"}`).want(t, 200, `{"count":3}`)
+	h.send(t, "POST", "/v1/sessions/kill", `{"backend":"db1"}`).want(t, 200, `{"count":3,"of":3}`)
 	h.op.Err = errors.New("the disk is full")
 	h.send(t, "POST", "/v1/save", "").want(t, 500, "the disk is full")
 	me, err := user.Current()

@@ -2,10 +2,12 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,7 +31,8 @@ type Running struct {
 	// Reloaded is called when the file was applied anew. nil: nobody wants to know.
 	Reloaded func() error
 
-	feed Feed
+	feed   Feed
+	drains drains
 
 	mu       sync.Mutex // of one change at a time
 	file     *config.Config
@@ -89,6 +92,9 @@ func (r *Running) Recall(all []Said) {
 
 // tell hands on that a backend has changed its state.
 func (r *Running) tell(frontend string, e backend.Event) {
+	if e.Drained { // see tellDrained
+		return
+	}
 	r.feed.Publish(Event{
 		At: time.Now(), Kind: "backend", Frontend: frontend, Backend: e.Backend.Name(),
 		From: string(e.From), To: string(e.To), Reason: e.Reason,
@@ -105,13 +111,14 @@ func (r *Running) Ready() (ok bool, why string) {
 // Events tells what happens from now on.
 func (r *Running) Events(ctx context.Context) <-chan Event { return r.feed.Read(ctx) }
 
-// Watch tells of refused sessions, once a second while there are any, until ctx ends.
+// Watch tells of refused sessions, once a second while there are any, and of backends that are drained, until ctx ends.
 func (r *Running) Watch(ctx context.Context) {
 	seen := make(map[string]uint64)
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	for {
 		r.sumRefused(seen)
+		r.tellDrained()
 		select {
 		case <-ctx.Done():
 			r.feed.Publish(Event{At: time.Now(), Kind: "stopping", Message: "weir is stopping"})
@@ -140,6 +147,8 @@ func (r *Running) sumRefused(seen map[string]uint64) {
 func (r *Running) SetBackend(ctx context.Context, who Who, frontend, name string, change BackendChange) (Backend, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.tellDrained() // of what this may undo
+	defer r.tellDrained()
 	v, b, err := r.find(frontend, name)
 	if err != nil {
 		return Backend{}, err
@@ -188,11 +197,12 @@ func adminState(word string) backend.AdminState {
 func (r *Running) AddBackend(ctx context.Context, who Who, frontend string, n NewBackend) (Backend, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer r.tellDrained()
 	name := n.Name
 	if name == "" {
 		name = n.Address
 	}
-	err := r.apply(ctx, frontend, func(f *config.Frontend) error {
+	err := r.apply(ctx, frontend, name, func(f *config.Frontend) error {
 		if slices.ContainsFunc(f.Backends, func(b config.Backend) bool { return b.Name == name }) {
 			return Conflict("frontend %s has a backend %s already", frontend, name)
 		}
@@ -227,6 +237,8 @@ func backupOf(yes bool) config.Backup {
 func (r *Running) RemoveBackend(ctx context.Context, who Who, frontend, name string) (Backend, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.tellDrained()
+	defer r.tellDrained()
 	v, _, err := r.find(frontend, name)
 	if err != nil {
 		return Backend{}, err
@@ -235,7 +247,7 @@ func (r *Running) RemoveBackend(ctx context.Context, who Who, frontend, name str
 	if err != nil {
 		return was, err
 	}
-	err = r.apply(ctx, frontend, func(f *config.Frontend) error {
+	err = r.apply(ctx, frontend, name, func(f *config.Frontend) error {
 		if len(f.Backends) == 1 {
 			return Conflict("%s is the last backend of frontend %s: drain it, or remove the frontend from the file", name, frontend)
 		}
@@ -254,7 +266,7 @@ func (r *Running) RemoveBackend(ctx context.Context, who Who, frontend, name str
 // edit changes the configuration of one backend.
 func (r *Running) edit(ctx context.Context, who Who, frontend, name string, change BackendChange) error {
 	var keys []string
-	err := r.apply(ctx, frontend, func(f *config.Frontend) error {
+	err := r.apply(ctx, frontend, name, func(f *config.Frontend) error {
 		for i := range f.Backends {
 			if f.Backends[i].Name == name {
 				keys = set(&f.Backends[i], change)
@@ -270,26 +282,53 @@ func (r *Running) edit(ctx context.Context, who Who, frontend, name string, chan
 	return err
 }
 
-// apply goes over to the configuration that holds, changed in one frontend.
-func (r *Running) apply(ctx context.Context, frontend string, change func(*config.Frontend) error) error {
+// apply goes over to the configuration that holds, changed in one frontend. What is wrong then is told in the words of
+// the change of that backend: there is no file in which it stands.
+func (r *Running) apply(ctx context.Context, frontend, backend string, change func(*config.Frontend) error) error {
 	cfg, err := r.Balancer.Config().Clone(r.File)
 	if err != nil {
+		return r.inWords(err, frontend, backend)
+	}
+	i := slices.IndexFunc(cfg.Frontends, func(f config.Frontend) bool { return f.Name == frontend })
+	if i < 0 {
+		return NotFound("no frontend %s", frontend)
+	}
+	if err := change(&cfg.Frontends[i]); err != nil {
 		return err
 	}
-	for i := range cfg.Frontends {
-		if f := &cfg.Frontends[i]; f.Name == frontend {
-			if err := change(f); err != nil {
-				return err
-			}
-			cfg, err = cfg.Clone(r.File) // which checks it
-			if err != nil {
-				return Invalid("%v", err)
-			}
-			_, err = r.Balancer.Reload(ctx, cfg)
-			return err
+	if cfg, err = cfg.Clone(r.File); err != nil { // which checks it
+		return r.inWords(err, frontend, backend)
+	}
+	if _, err = r.Balancer.Reload(ctx, cfg); err != nil {
+		return Conflict("%v", err)
+	}
+	return nil
+}
+
+// inWords says what a change of a backend would make wrong with the configuration.
+func (r *Running) inWords(err error, frontend, backend string) error {
+	var mistakes config.Mistakes
+	if !errors.As(err, &mistakes) {
+		return err
+	}
+	for _, m := range mistakes {
+		if strings.HasSuffix(m.Path, ".queue.size") {
+			return Conflict("%s has the last limit of frontend %s, and a queue needs one, for without it nobody would ever wait: "+
+				"first give another backend a limit with 'weir limit', or the frontend max_connections in the file", backend, frontend)
 		}
 	}
-	return NotFound("no frontend %s", frontend)
+	m := mistakes[0]
+	if m.File != r.File { // one that the configuration names
+		return Conflict("the configuration could not be applied: %v", m)
+	}
+	text := m.Message
+	if m.Hint != "" {
+		text += "; " + m.Hint
+	}
+	if strings.HasSuffix(m.Path, "].name") { // of the only backend that is new
+		return Invalid("%s", text)
+	}
+	return Conflict("that would make the configuration wrong: %s: %s", m.Path, text)
 }
 
 func (r *Running) find(frontend, name string) (v balancer.View, b *backend.Backend, err error) {
@@ -302,7 +341,23 @@ func (r *Running) find(frontend, name string) (v balancer.View, b *backend.Backe
 			return v, b, nil
 		}
 	}
+	for _, s := range v.Pool.Snapshot() {
+		if s.Backend.Name() == name { // and it was not among those above
+			return v, nil, Conflict("%s of frontend %s is removed: its sessions, %d now, have the drain time to finish, and 'weir add' puts it back", name, frontend, s.Active)
+		}
+	}
 	return v, nil, NotFound("frontend %s has no backend %s", frontend, name)
+}
+
+// Backend returns one backend, also one that is removed and still has sessions.
+func (r *Running) Backend(_ context.Context, frontend, name string) (Backend, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, ok := r.Balancer.View(frontend)
+	if !ok {
+		return Backend{}, NotFound("no frontend %s", frontend)
+	}
+	return r.backend(&v, name)
 }
 
 // place names one thing that differs from the file.
@@ -326,6 +381,7 @@ func (r *Running) changedBy(who Who, frontend, name, how string) {
 func (r *Running) Reload(ctx context.Context, who Who) (Plan, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.tellDrained()
 	read, err := config.Read(r.File)
 	if err != nil {
 		r.Balancer.NotReloaded(err)
@@ -360,6 +416,7 @@ func (r *Running) follow(ctx context.Context, who Who, read *config.Reading) (Pl
 		return Plan{}, Conflict("%v", err)
 	}
 	now := time.Now()
+	r.tellDrained()
 	r.holds(cfg)
 	r.reloaded = &now
 	if r.Reloaded != nil {

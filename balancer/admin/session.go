@@ -81,7 +81,7 @@ type Session struct {
 }
 
 // SessionStates are the words for how far a session is.
-var SessionStates = []string{"queued", "connecting", "relaying", "half-closed", "refusing", "ended"}
+var SessionStates = []string{"queued", "connecting", "relaying", "half-closed", "closing", "refusing", "ended"}
 
 // TCPInfo is what the kernel tells of a socket (TCP_INFO in tcp(7)).
 type TCPInfo struct {
@@ -113,9 +113,20 @@ type KillSelector struct {
 	// MinAgeSeconds and MinIdleSeconds spare the young and the busy.
 	MinAgeSeconds  float64 `json:"min_age_seconds,omitempty"`
 	MinIdleSeconds float64 `json:"min_idle_seconds,omitempty"`
-	// All must be set to end every session there is; it goes with nothing else.
+	// All must be set to end every session there is; it goes with neither an id nor a filter.
 	All bool `json:"all,omitempty"`
+	// Limit ends so many at most, the oldest first. 0: no limit.
+	Limit int `json:"limit,omitempty"`
+	// PerSecond ends them one after the other, the oldest first, so many a second, and only those that are there when it
+	// begins: 0.001 to 1000000. 0: all at once.
+	PerSecond float64 `json:"per_second,omitempty"`
 }
+
+// What KillSelector.PerSecond may be.
+const (
+	leastRate = 0.001
+	mostRate  = 1_000_000
+)
 
 // Filter returns the selector's filter. The error says what is wrong with the selector.
 func (k KillSelector) Filter() (f SessionFilter, err error) {
@@ -146,6 +157,10 @@ func (k KillSelector) check() error {
 		return Invalid("which sessions? give an id, a filter, or all")
 	case ways > 1:
 		return Invalid("an id, a filter and all go each without the others")
+	case k.Limit < 0:
+		return Invalid("limit %d is less than 0", k.Limit)
+	case k.PerSecond != 0 && !(k.PerSecond >= leastRate && k.PerSecond <= mostRate): // NaN is neither
+		return Invalid("per_second %v is not from %v to %v, or 0", k.PerSecond, leastRate, mostRate)
 	case !validSeconds(k.MinAgeSeconds):
 		return Invalid("min_age_seconds is no time")
 	case !validSeconds(k.MinIdleSeconds):
@@ -156,11 +171,13 @@ func (k KillSelector) check() error {
 
 // filters says whether anything of a filter is set.
 func (k KillSelector) filters() bool {
-	k.ID, k.All = 0, false
+	k.ID, k.All, k.Limit, k.PerSecond = 0, false, 0, 0
 	return k != KillSelector{}
 }
 
 // Killed is how many sessions were ended.
 type Killed struct {
 	Count int `json:"count"`
+	// Of is how many are to be ended. Those that end by themselves meanwhile make Count less in the end.
+	Of int `json:"of"`
 }

@@ -1,10 +1,8 @@
 package admin
 
 import (
-	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
 	"os/user"
 	"strconv"
@@ -41,20 +39,6 @@ type peer struct{ uid, pid int }
 var noPeer = peer{-1, -1}
 
 type peerKey struct{}
-
-// rememberPeer keeps who has connected for the requests of the connection.
-func rememberPeer(ctx context.Context, c net.Conn) context.Context {
-	if secure, ok := c.(*tls.Conn); ok {
-		c = secure.NetConn()
-	}
-	if bounded, ok := c.(*boundedConn); ok {
-		c = bounded.Conn
-	}
-	if u, ok := c.(*net.UnixConn); ok {
-		return context.WithValue(ctx, peerKey{}, peerOf(u))
-	}
-	return ctx
-}
 
 // whoIs says who asks.
 func (d *Door) whoIs(r *http.Request) Who {

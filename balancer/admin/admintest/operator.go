@@ -37,13 +37,18 @@ type Operator struct {
 
 	mu    sync.Mutex
 	calls []string
-	who   []admin.Who
+	looks int
+	pid   int // 0: that of State
+	// active, drained and removed are by frontend and backend.
+	active           map[[2]string]int
+	drained, removed map[[2]string]bool
+	who              []admin.Who
 }
 
 // New returns a fake with one frontend "pg" and two backends, "db1" and "db2", of which the latter is down.
 // It stands at that time, to the second.
 func New(now time.Time) *Operator {
-	o := &Operator{Now: now.UTC().Truncate(time.Second)}
+	o := &Operator{Now: now.UTC().Truncate(time.Second), active: map[[2]string]int{}, drained: map[[2]string]bool{}, removed: map[[2]string]bool{}}
 	o.State = o.status()
 	for id := range uint64(3) {
 		o.Live = append(o.Live, o.session(3-id))
@@ -126,8 +131,28 @@ func (o *Operator) called(who admin.Who, format string, args ...any) {
 // Ready follows NotReady.
 func (o *Operator) Ready() (bool, string) { return o.NotReady == "", o.NotReady }
 
-// Status returns State.
-func (o *Operator) Status() admin.Status { return o.State }
+// Status returns State, with the pid that SetPID says.
+func (o *Operator) Status() admin.Status {
+	s := o.State
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s.PID = cmp.Or(o.pid, s.PID)
+	return s
+}
+
+// SetPID has another process answer, while others look.
+func (o *Operator) SetPID(pid int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.pid = pid
+}
+
+// Remove has Backend know nothing of a backend any more, while others look.
+func (o *Operator) Remove(frontend, backend string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.removed[[2]string{frontend, backend}] = true
+}
 
 // Sessions filters and pages Live by what is easy: backend, client, age. The cursor is a position.
 func (o *Operator) Sessions(_ context.Context, q admin.SessionQuery) (admin.SessionPage, error) {
@@ -172,16 +197,56 @@ func (o *Operator) Session(_ context.Context, id uint64) (admin.Session, error) 
 	return admin.Session{}, admin.NotFound("no session %d: it is not live, and not among the last that ended", id)
 }
 
-// Kill counts those of Live that are meant.
-func (o *Operator) Kill(_ context.Context, who admin.Who, k admin.KillSelector) (n int, err error) {
+// Kill counts those of Live that are meant. With a rate it tells of each.
+func (o *Operator) Kill(_ context.Context, who admin.Who, k admin.KillSelector, tell func(admin.Killed)) (done admin.Killed, err error) {
 	o.called(who, "kill %+v", k)
 	f, err := k.Filter()
 	for _, s := range o.Live {
-		if k.ID == s.ID || k.ID == 0 && o.means(f, s) {
-			n++
+		if (k.ID == s.ID || k.ID == 0 && o.means(f, s)) && (k.Limit == 0 || done.Of < k.Limit) {
+			done.Of++
 		}
 	}
-	return n, cmp.Or(err, o.Err)
+	for done.Count < done.Of {
+		if done.Count++; k.PerSecond > 0 {
+			tell(done)
+		}
+	}
+	if k.ID != 0 && done.Of == 0 {
+		return done, admin.NotFound("no session %d is live", k.ID)
+	}
+	return done, cmp.Or(err, o.Err)
+}
+
+// SetActive changes how many sessions a backend of State has, while others look.
+func (o *Operator) SetActive(frontend, backend string, n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.active[[2]string{frontend, backend}] = n
+}
+
+// Backend returns one of State, with the sessions that SetActive says.
+func (o *Operator) Backend(_ context.Context, frontend, backend string) (admin.Backend, error) {
+	b, err := o.find(frontend, backend)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.looks++
+	if o.removed[[2]string{frontend, backend}] {
+		return admin.Backend{}, admin.NotFound("no backend %q behind frontend %q", backend, frontend)
+	}
+	if n, ok := o.active[[2]string{frontend, backend}]; ok {
+		b.Active = n
+	}
+	if o.drained[[2]string{frontend, backend}] {
+		b.State = "drain"
+	}
+	return b, err
+}
+
+// Looks returns how often Backend was asked.
+func (o *Operator) Looks() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.looks
 }
 
 // find returns a backend of State.
@@ -201,6 +266,9 @@ func (o *Operator) SetBackend(_ context.Context, who admin.Who, frontend, backen
 	o.called(who, "set %s/%s state=%s weight=%s limit=%s", frontend, backend, show(c.State), show(c.Weight), show(c.Limit))
 	b, err := o.find(frontend, backend)
 	if c.State != nil {
+		o.mu.Lock()
+		o.drained[[2]string{frontend, backend}] = *c.State == "drain"
+		o.mu.Unlock()
 		b.State = map[string]string{"ready": "up", "drain": "drain", "maint": "maint"}[*c.State]
 	}
 	if c.Weight != nil {
@@ -234,11 +302,14 @@ func (o *Operator) RemoveBackend(_ context.Context, who admin.Who, frontend, bac
 }
 
 // Why has db1 chosen for everybody but 203.0.113.0/24.
-func (o *Operator) Why(_ context.Context, client, frontend string) ([]admin.Why, error) {
+func (o *Operator) Why(_ context.Context, client, frontend, bind string) ([]admin.Why, error) {
 	if frontend != "" && frontend != "pg" {
 		return nil, admin.NotFound("no frontend %q", frontend)
 	}
-	w := admin.Why{Frontend: "pg", Client: client}
+	if bind != "" && bind != "127.0.0.1:5432" {
+		return nil, admin.NotFound("no frontend listens at %s", bind)
+	}
+	w := admin.Why{Frontend: "pg", Listeners: []string{"127.0.0.1:5432"}, Client: client}
 	if netip.MustParsePrefix("203.0.113.0/24").Contains(netip.MustParseAddr(client)) {
 		w.AdmittedWhy, w.Result = "denied by 203.0.113.0/24", "is refused: denied"
 		return []admin.Why{w}, o.Err

@@ -21,11 +21,11 @@ const (
 
 func (k *remote) backendCommands() []*cli.Command {
 	return []*cli.Command{
-		k.stateCommand("drain", "give a backend no new sessions, and let its sessions finish"),
+		k.drainCommand(),
 		k.stateCommand("ready", "undo drain and maint"),
 		k.stateCommand("maint", "give a backend no new sessions and no probes"),
-		k.numberCommand("weight", "change the share of a backend", func(n *int) admin.BackendChange { return admin.BackendChange{Weight: n} }),
-		k.numberCommand("limit", "change the most sessions of a backend; 0 or none: no limit", func(n *int) admin.BackendChange { return admin.BackendChange{Limit: n} }),
+		k.numberCommand("weight", "change the share of a backend, 0 to 1000; 0: no new sessions", "from 0 to 1000", func(n *int) admin.BackendChange { return admin.BackendChange{Weight: n} }),
+		k.numberCommand("limit", "change the most sessions of a backend; 0 or none: no limit", "of 0 or more, nor none", func(n *int) admin.BackendChange { return admin.BackendChange{Limit: n} }),
 		k.addCommand(),
 		k.removeCommand(),
 	}
@@ -33,26 +33,34 @@ func (k *remote) backendCommands() []*cli.Command {
 
 func (k *remote) stateCommand(state, usage string) *cli.Command {
 	return k.command(state, usage, "BACKEND...", untilReady, 1, anyNumber, func(c *cli.Context, operands []string) error {
-		return k.each(c, operands, func(client *admin.Client, p place) (admin.Backend, error) {
-			return client.SetBackend(c.Context, p.frontend, p.backend, admin.BackendChange{State: &state})
-		})
+		return k.each(c, operands, setState(c, state))
 	}, jsonFlag(), doorFlags())
 }
 
+// setState returns what sets a backend to a state.
+func setState(c *cli.Context, state string) change {
+	return func(client *admin.Client, p place) (admin.Backend, error) {
+		return client.SetBackend(c.Context, p.frontend, p.backend, admin.BackendChange{State: &state})
+	}
+}
+
+// change does something to a backend, and returns what it is then.
+type change func(*admin.Client, place) (admin.Backend, error)
+
 // each does something to every backend that was named, and shows what it is then. They are all found before
 // the first is changed.
-func (k *remote) each(c *cli.Context, names []string, do func(*admin.Client, place) (admin.Backend, error)) error {
+func (k *remote) each(c *cli.Context, names []string, do change) error {
 	client, err := k.client(c)
 	if err != nil {
 		return err
 	}
-	var list []place
-	for _, name := range names {
-		p, err := find(c.Context, client, name)
-		if err != nil {
-			return err
-		}
-		list = append(list, p)
+	s, err := client.Status(c.Context)
+	if err != nil {
+		return err
+	}
+	list, err := findAll(&s, names)
+	if err != nil {
+		return err
 	}
 	for _, p := range list {
 		b, err := do(client, p)
@@ -83,14 +91,14 @@ func (k *remote) showBackend(c *cli.Context, p place, b *admin.Backend) error {
 	return nil
 }
 
-func (k *remote) numberCommand(name, usage string, change func(*int) admin.BackendChange) *cli.Command {
+func (k *remote) numberCommand(name, usage, valid string, change func(*int) admin.BackendChange) *cli.Command {
 	return k.command(name, usage, "BACKEND VALUE", untilSaved, 2, 2, func(c *cli.Context, operands []string) error {
 		n, err := strconv.Atoi(operands[1])
 		if name == "limit" && operands[1] == "none" {
 			n, err = 0, nil
 		}
 		if err != nil || n < 0 {
-			return k.BadUsage(c, "%s %q is not a number", name, operands[1])
+			return k.BadUsage(c, "%s %q is not a whole number %s", name, operands[1], valid)
 		}
 		return k.each(c, operands[:1], func(client *admin.Client, p place) (admin.Backend, error) {
 			return client.SetBackend(c.Context, p.frontend, p.backend, change(&n))

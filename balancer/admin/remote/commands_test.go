@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,37 @@ frontend :80 (copy)
   BACKEND  STATE  FOR  ACTIVE  LIMIT     WEIGHT  SESSIONS  FAILED  ADDRESS  WHY
   a:1      up     0 s       0      -  0.25 of 1         0       0  -        added
 `)
+}
+
+// Those that are removed but still have sessions stand behind the others, and count as none of the frontend's. They can be
+// named where sessions are meant, and say what they are elsewhere.
+func TestRemovedBackends(t *testing.T) {
+	op := open(t)
+	b := &op.State.Frontends[0].Pool.Backends
+	*b = append(*b, admin.Backend{Name: "old", Address: "10.0.0.4:5432", State: "removed", Reason: "no longer in the configuration", Since: noon.Add(-time.Minute), Active: 7, Sessions: 900},
+		admin.Backend{Name: "db2", Address: "10.0.0.3:5432", State: "removed", Since: noon, Active: 1})
+	out := weir(t, "status")
+	for _, want := range []string{
+		"least-connections: 1 of 2 backends usable",
+		"  old      removed  1 min       7        -       0       900       0  10.0.0.4:5432  no longer in the configuration\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in\n%s", want, out)
+		}
+	}
+	weir(t, "kill --backend old")
+	if got := lastCall(op); !strings.HasPrefix(got, "kill {ID:0 Client: Backend:old Frontend:pg") {
+		t.Errorf("got %s", got)
+	}
+	weir(t, "sessions --backend db2") // which is there and was another before: both are meant
+	if got := lastCall(op); !strings.Contains(got, "Backend:db2 Frontend:pg") {
+		t.Errorf("got %s", got)
+	}
+	for words, want := range map[string]string{"kill --backend ": "db1 db2 old", "sessions --backend o": "old", "drain ": "db1 db2", "weight o": ""} {
+		if got := complete(t, strings.Split(words, " ")...); !slices.Equal(got, strings.Fields(want)) {
+			t.Errorf("completing %q: got %q, want %q", words, got, want)
+		}
+	}
 }
 
 // A terminal gets colours, and lines that fit.
@@ -117,7 +149,7 @@ ID  CLIENT           FRONTEND  BACKEND  STATE     AGE  IDLE    UP  DOWN    RTT  
 }
 
 func TestOneSession(t *testing.T) {
-	open(t)
+	op := open(t)
 	wantText(t, weir(t, "sessions 4"), `
 session 4: 192.0.2.4:40000 at pg, to db1, class web
   ended `+noon.Add(-time.Minute).Local().Format(time.DateTime)+` after 4 h: backend reset (SD)
@@ -133,6 +165,10 @@ session 4: 192.0.2.4:40000 at pg, to db1, class web
 	if got := weir(t, "sessions 4 --json"); !strings.Contains(got, `"outcome": "backend reset"`) {
 		t.Errorf("got %s", got)
 	}
+	op.Live[2].State, op.Live[2].Tries = "queued", 0
+	if got := weir(t, "sessions 1"); !strings.Contains(got, "\n  waited 2 ms, never connected to a backend\n") {
+		t.Errorf("got %s", got)
+	}
 	_, err := on(t, screen{}, "sessions", "99")
 	wantError(t, err, "no session 99: it is not live")
 }
@@ -140,12 +176,12 @@ session 4: 192.0.2.4:40000 at pg, to db1, class web
 func TestKill(t *testing.T) {
 	op := open(t)
 	for command, want := range map[string]string{
-		"kill 2":                              "kill {ID:2 Client: Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:0 All:false}",
-		"kill --backend db1":                  "kill {ID:0 Client: Backend:db1 Frontend:pg MinAgeSeconds:0 MinIdleSeconds:0 All:false}",
-		"kill --backend pg/db1":               "kill {ID:0 Client: Backend:db1 Frontend:pg MinAgeSeconds:0 MinIdleSeconds:0 All:false}",
-		"kill --frontend pg --backend pg/db1": "kill {ID:0 Client: Backend:db1 Frontend:pg MinAgeSeconds:0 MinIdleSeconds:0 All:false}",
-		"kill --client ::1 --min-idle 90s":    "kill {ID:0 Client:::1 Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:90 All:false}",
-		"kill --all":                          "kill {ID:0 Client: Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:0 All:true}",
+		"kill 2":                              "kill {ID:2 Client: Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:0 All:false Limit:0 PerSecond:0}",
+		"kill --backend db1":                  "kill {ID:0 Client: Backend:db1 Frontend:pg MinAgeSeconds:0 MinIdleSeconds:0 All:false Limit:0 PerSecond:0}",
+		"kill --backend pg/db1":               "kill {ID:0 Client: Backend:db1 Frontend:pg MinAgeSeconds:0 MinIdleSeconds:0 All:false Limit:0 PerSecond:0}",
+		"kill --frontend pg --backend pg/db1": "kill {ID:0 Client: Backend:db1 Frontend:pg MinAgeSeconds:0 MinIdleSeconds:0 All:false Limit:0 PerSecond:0}",
+		"kill --client ::1 --min-idle 90s":    "kill {ID:0 Client:::1 Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:90 All:false Limit:0 PerSecond:0}",
+		"kill --all":                          "kill {ID:0 Client: Backend: Frontend: MinAgeSeconds:0 MinIdleSeconds:0 All:true Limit:0 PerSecond:0}",
 	} {
 		weir(t, command)
 		if got := lastCall(op); got != want {
@@ -154,7 +190,25 @@ func TestKill(t *testing.T) {
 	}
 	wantText(t, weir(t, "kill 2"), "ended 1 session\n")
 	wantText(t, weir(t, "kill --all"), "ended 3 sessions\n")
-	wantText(t, weir(t, "kill --json --all"), "{\n  \"count\": 3\n}\n")
+	wantText(t, weir(t, "kill --json --all"), "{\n  \"count\": 3,\n  \"of\": 3\n}\n")
+	for command, want := range map[string]string{
+		"kill --all --limit 2":                     "All:true Limit:2 PerSecond:0}",
+		"kill --backend db1 --rate 20/s":           "All:false Limit:0 PerSecond:20}",
+		"kill --frontend pg --rate 30/min":         "All:false Limit:0 PerSecond:0.5}",
+		"kill --limit 1 --frontend pg --rate 7200": "All:false Limit:1 PerSecond:7200}",
+		"kill --all --rate 1800/h":                 "All:true Limit:0 PerSecond:0.5}",
+	} {
+		weir(t, command)
+		if got := lastCall(op); !strings.HasSuffix(got, want) {
+			t.Errorf("weir %s: got %s, want %s", command, got, want)
+		}
+	}
+	wantText(t, weir(t, "kill --all --limit 2"), "ended 2 sessions\n")
+	wantText(t, weir(t, "kill --all --rate 20/s"), "ended 3 sessions\n")
+	out, err := on(t, screen{width: 80}, "kill", "--all", "--rate", "20/s")
+	if want := "\r\x1b[Kended 1 of 3 sessions\r\x1b[Kended 2 of 3 sessions\r\x1b[Kended 3 sessions\n"; out != want || err != nil {
+		t.Errorf("on a terminal: got %q, %v, want %q", out, err, want)
+	}
 }
 
 func TestChangesOfBackends(t *testing.T) {
@@ -214,7 +268,14 @@ func TestWhy(t *testing.T) {
 	if got := weir(t, "why --json 192.0.2.1"); !strings.Contains(got, `"chosen": true`) {
 		t.Errorf("got %s", got)
 	}
-	_, err := on(t, screen{}, "why", "192.0.2.1", "--frontend", "none")
+	for _, bind := range []string{"--bind 127.0.0.1:5432", "--bind=127.0.0.1:5432 --frontend pg"} {
+		if got := weir(t, "why 192.0.2.1 "+bind); !strings.HasPrefix(got, "192.0.2.1 at frontend pg (127.0.0.1:5432) goes to db1\n") {
+			t.Errorf("%s: got %s", bind, got)
+		}
+	}
+	_, err := on(t, screen{}, "why", "192.0.2.1", "--bind", "127.0.0.1:1")
+	wantError(t, err, "no frontend listens at 127.0.0.1:1")
+	_, err = on(t, screen{}, "why", "192.0.2.1", "--frontend", "none")
 	wantError(t, err, `no frontend "none"`)
 }
 
@@ -291,12 +352,27 @@ ends 1 live session
 func TestBadCommandLines(t *testing.T) {
 	open(t)
 	for command, want := range map[string]string{
-		"status x":                      `status takes no argument, but got "x"`,
+		"status x":                      `status takes no argument without --watch, but got "x"`,
+		"status --watch x":              "--watch x is not a time of 100ms or more",
+		"status --watch 1ms":            "--watch 1ms is not a time of 100ms or more",
+		"status --watch 5s 6s":          `status takes no further argument, but got "6s"`,
+		"kill --all --rate fast":        `--rate: "fast" is no rate: 20/s is one, and 30/min`,
+		"kill --all --rate 0/s":         `--rate: "0/s" is no rate`,
+		"kill --all --rate 5/":          `--rate: "5/" is no rate`,
+		"kill --all --rate 5/day":       `--rate: "5/day" is no rate`,
+		"kill --all --rate 9999999999":  `--rate: "9999999999" is not from 0.001/s to 1000000/s`,
+		"kill --all --limit 0":          "--limit 0 is less than 1",
+		"kill --limit 5":                "which sessions?",
+		"kill --rate 5/s":               "which sessions?",
+		"drain db1 --timeout 5s":        "--timeout and --then-kill go with --wait",
+		"drain db1 --then-kill":         "--timeout and --then-kill go with --wait",
+		"drain db1 --wait --then-kill":  "--then-kill needs a --timeout: when?",
+		"drain db1 --wait --timeout 0s": "--timeout 0s is not more than 0",
 		"drain":                         "drain needs more: weir drain BACKEND...",
 		"weight db1":                    "weight needs more",
 		"weight db1 1 2":                `weight takes no further argument, but got "2"`,
-		"weight db1 much":               `weight "much" is not a number`,
-		"limit db1 -5":                  "unknown flag -5",
+		"weight db1 much":               `weight "much" is not a whole number from 0 to 1000`,
+		"limit db1 -5":                  `limit "-5" is not a whole number of 0 or more, nor none`,
 		"drain db1 --frob":              "unknown flag --frob",
 		"drain db1 --admin":             "--admin needs a value",
 		"sessions x":                    `session "x" is not a number`,

@@ -147,7 +147,7 @@ func (k *remote) candidates(c *cli.Context, l *line) []string {
 	case l.command.Name == "completion" && l.operands == 0:
 		return shells
 	case takesBackend(l.command.Name, l.operands):
-		return k.backendNames(c, l)
+		return k.backendNames(c, l, false)
 	}
 	return nil
 }
@@ -156,7 +156,11 @@ func (k *remote) candidates(c *cli.Context, l *line) []string {
 func (k *remote) values(c *cli.Context, l *line) []string {
 	switch l.flag {
 	case "backend":
-		return k.backendNames(c, l)
+		return k.backendNames(c, l, true)
+	case "bind":
+		if s := k.quickStatus(c, l); s != nil {
+			return listeners(s)
+		}
 	case "frontend":
 		if s := k.quickStatus(c, l); s != nil {
 			return frontends(s)
@@ -180,6 +184,14 @@ func takesBackend(command string, operand int) bool {
 	return false
 }
 
+// listeners returns where the frontends listen.
+func listeners(s *admin.Status) (list []string) {
+	for _, f := range s.Frontends {
+		list = append(list, f.Addresses...)
+	}
+	return list
+}
+
 func commandNames(app *cli.App) (names []string) {
 	for _, command := range app.VisibleCommands() {
 		names = append(names, command.Name)
@@ -198,13 +210,13 @@ func flagNames(flags []cli.Flag) (names []string) {
 }
 
 // backendNames gives those that mean one backend, and frontend/name where a name alone would not, or where
-// one is being typed.
-func (k *remote) backendNames(c *cli.Context, l *line) (names []string) {
+// one is being typed. Those that are removed still have sessions, but nothing else to be changed.
+func (k *remote) backendNames(c *cli.Context, l *line, removed bool) (names []string) {
 	s := k.quickStatus(c, l)
 	if s == nil {
 		return nil
 	}
-	all := places(s)
+	all := places(s, removed)
 	times := map[string]int{}
 	for _, p := range all {
 		times[p.backend]++

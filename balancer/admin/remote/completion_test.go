@@ -35,6 +35,8 @@ func TestComplete(t *testing.T) {
 		{"-v drain ", "db1 db2"}, {"drain --json ", "db1 db2"}, {"add ", ""}, {"kill ", ""}, {"why ", ""},
 		{"kill --backend ", "db1 db2"}, {"kill --frontend ", "pg"}, {"kill --backend db1 --frontend p", "pg"},
 		{"kill --cl", "--client"}, {"kill --a", "--all --admin --admin-token-file --admin-ca --admin-certificate --admin-key"},
+		{"why 10.0.0.1 --bind ", "127.0.0.1:5432"}, {"drain --t", "--timeout --then-kill"}, {"drain --wait --timeout ", ""}, {"status --w", "--watch"}, {"status --watch ", ""},
+		{"kill --r", "--rate"}, {"kill --all --limit ", ""}, {"drain db1 --wait d", "db1 db2"},
 		{"sessions --sort ", "age idle bytes rtt"}, {"completion ", "bash zsh fish"}, {"completion bash ", ""}, {"none ", ""}, {"drain -c ", ""},
 	}
 	for _, r := range rows {

@@ -12,7 +12,7 @@ import (
 
 func (k *remote) eventsCommand() *cli.Command {
 	return k.command("events", "show what happens, as it happens, until Ctrl-C", "-f [--json]",
-		"Shows backends that change their state, reloads, changes by operators, and refused sessions.\nIt begins now: what was before is in the log.",
+		"Shows backends that change their state or are drained, reloads, changes by operators, and refused\nsessions. It begins now: what was before is in the log.",
 		0, 0, k.events, []cli.Flag{
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, DisableDefaultText: true, Usage: "go on for ever, as it does anyway"},
 		}, jsonFlag(), doorFlags())

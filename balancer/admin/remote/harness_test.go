@@ -29,6 +29,7 @@ var errUsage = errors.New("usage")
 type screen struct {
 	width   int
 	colours bool
+	height  int
 }
 
 // newApp is weir as far as these commands need it.
@@ -50,6 +51,7 @@ func newApp(out io.Writer, s screen) *cli.App {
 		Printable: func(s string) string { return strings.Trim(strconv.QuoteToGraphic(s), `"`) },
 		Now:       func() time.Time { return noon },
 		Terminal:  func(io.Writer) (int, bool) { return s.width, s.colours },
+		Height:    func(io.Writer) int { return s.height },
 	}
 	return &cli.App{
 		Name: "weir", Writer: out, ErrWriter: io.Discard, Commands: Commands(shell), ExitErrHandler: func(*cli.Context, error) {},
@@ -60,11 +62,18 @@ func newApp(out io.Writer, s screen) *cli.App {
 // open serves a door with the fake behind it, to which $WEIR_ADMIN points.
 func open(t *testing.T) *admintest.Operator {
 	t.Helper()
+	op, _ := openDoor(t)
+	return op
+}
+
+// openDoor is open for a door that closes at the end of the test, or earlier.
+func openDoor(t *testing.T) (op *admintest.Operator, stop func()) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "weir")
 	if err != nil {
 		t.Fatal(err)
 	}
-	op := admintest.New(noon)
+	op = admintest.New(noon)
 	d, err := admin.New(admin.Options{Network: "unix", Address: filepath.Join(dir, "admin.sock"), Log: zerolog.Nop()}, op)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +89,16 @@ func open(t *testing.T) *admintest.Operator {
 		os.RemoveAll(dir)
 	})
 	t.Setenv("WEIR_ADMIN", "unix:"+d.Addr().String())
-	return op
+	return op, stop
+}
+
+// doorAddress is where the door is that open has opened.
+func doorAddress() string { return os.Getenv("WEIR_ADMIN") }
+
+// newInterrupt returns a context that ends as with Ctrl-C.
+func newInterrupt(t *testing.T) (context.Context, context.CancelFunc) {
+	t.Helper()
+	return context.WithCancel(t.Context())
 }
 
 // on runs a command on a screen.

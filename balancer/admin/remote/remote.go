@@ -6,13 +6,13 @@ package remote
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,6 +38,8 @@ type Shell struct {
 	// Terminal returns the width of what is written to, 0 if it is no terminal, and whether colours are
 	// welcome. Nil: it is asked.
 	Terminal func(io.Writer) (width int, colours bool)
+	// Height returns the lines of a terminal, 0 if it is none or does not tell. Nil: it is asked.
+	Height func(io.Writer) int
 }
 
 // ExitStatus is an error that is none: it is the exit code of a command that has said all there is to say.
@@ -45,8 +47,12 @@ type ExitStatus int
 
 func (s ExitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
-// changesFound is the exit code of plan when there are changes.
-const changesFound ExitStatus = 3
+const (
+	// changesFound is the exit code of plan when there are changes.
+	changesFound ExitStatus = 3
+	// unfinished is the exit code of what waits, when it was interrupted or had no time left.
+	unfinished ExitStatus = 4
+)
 
 // Commands returns the commands.
 func Commands(s Shell) []*cli.Command {
@@ -55,6 +61,9 @@ func Commands(s Shell) []*cli.Command {
 	}
 	if s.Terminal == nil {
 		s.Terminal = terminal
+	}
+	if s.Height == nil {
+		s.Height = height
 	}
 	k := &remote{s}
 	return slices.Concat(
@@ -119,7 +128,7 @@ func (k *remote) operands(c *cli.Context) (list []string, err error) {
 		if word == "--" {
 			return append(list, args...), nil
 		}
-		if !strings.HasPrefix(word, "-") || word == "-" {
+		if !strings.HasPrefix(word, "-") || word == "-" || negative(word) {
 			list = append(list, word)
 			continue
 		}
@@ -128,6 +137,12 @@ func (k *remote) operands(c *cli.Context) (list []string, err error) {
 		}
 	}
 	return list, nil
+}
+
+// negative says whether a word is a number below 0: no flag is one, and who takes numbers says what is wrong with it.
+func negative(word string) bool {
+	_, err := strconv.ParseFloat(word, 64)
+	return err == nil
 }
 
 // lateFlag sets the flag of a word, and returns the words behind it and its value.
@@ -245,23 +260,38 @@ type place struct{ frontend, backend string }
 
 func (p place) String() string { return p.frontend + "/" + p.backend }
 
-// places returns all backends, in the order of the file.
-func places(s *admin.Status) (list []place) {
+// places returns all backends, in the order of the file, each once. Those that are removed but still have sessions are
+// among them if that is wanted.
+func places(s *admin.Status, removed bool) (list []place) {
+	there := map[place]bool{}
 	for _, f := range s.Frontends {
 		for _, b := range f.Pool.Backends {
-			list = append(list, place{f.Name, b.Name})
+			p := place{f.Name, b.Name}
+			if there[p] || b.State == "removed" && !removed {
+				continue
+			}
+			there[p] = true
+			list = append(list, p)
 		}
 	}
 	return list
 }
 
-// find returns the backend that a person means by its name, or by frontend/name.
-func find(ctx context.Context, client *admin.Client, name string) (place, error) {
-	s, err := client.Status(ctx)
-	if err != nil {
-		return place{}, err
+// findAll returns the backends that a person means by their names.
+func findAll(s *admin.Status, names []string) (list []place, err error) {
+	for _, name := range names {
+		p, err := find(s, name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
 	}
-	all := places(&s)
+	return list, nil
+}
+
+// find returns the backend that a person means by its name, or by frontend/name; also one that is removed.
+func find(s *admin.Status, name string) (place, error) {
+	all := places(s, true)
 	var found []place
 	for _, p := range all {
 		if p.backend == name || p.String() == name {

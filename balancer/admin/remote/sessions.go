@@ -115,7 +115,11 @@ func (k *remote) selector(c *cli.Context, client *admin.Client) (s admin.KillSel
 		s.Backend = strings.TrimPrefix(name, s.Frontend+"/")
 		return s, nil
 	}
-	p, err := find(c.Context, client, name)
+	status, err := client.Status(c.Context)
+	if err != nil {
+		return s, err
+	}
+	p, err := find(&status, name)
 	s.Frontend, s.Backend = p.frontend, p.backend
 	return s, err
 }
@@ -192,7 +196,7 @@ func tell(s *admin.Session) []string {
 	} else {
 		lines = append(lines, fmt.Sprintf("  %s for %s, idle for %s", s.State, whole(s.AgeSeconds), whole(s.IdleSeconds)))
 	}
-	lines = append(lines, fmt.Sprintf("  waited %s, connected in %s, %s", span(seconds(s.WaitedSeconds)), span(seconds(s.ConnectSeconds)), tries(s.Tries)),
+	lines = append(lines, reached(s),
 		fmt.Sprintf("  %s up, %s down", size(s.BytesUp), size(s.BytesDown)))
 	for _, side := range []struct {
 		name string
@@ -206,46 +210,18 @@ func tell(s *admin.Session) []string {
 	return lines
 }
 
+// reached tells of a session's way to its backend.
+func reached(s *admin.Session) string {
+	waited := "  waited " + span(seconds(s.WaitedSeconds))
+	if s.Tries == 0 {
+		return waited + ", never connected to a backend"
+	}
+	return fmt.Sprintf("%s, connected in %s, %s", waited, span(seconds(s.ConnectSeconds)), tries(s.Tries))
+}
+
 func tries(n int) string {
 	if n == 1 {
 		return "1 try"
 	}
 	return fmt.Sprintf("%d tries", n)
-}
-
-func (k *remote) killCommand() *cli.Command {
-	return k.command("kill", "end live sessions", "ID | FILTER | --all",
-		"Ends one session by its number, or those of which all that the filter says is true.",
-		0, 1, k.kill, filterFlags(), []cli.Flag{
-			&cli.BoolFlag{Name: "all", DisableDefaultText: true, Usage: "end every session there is"},
-		}, jsonFlag(), doorFlags())
-}
-
-func (k *remote) kill(c *cli.Context, operands []string) error {
-	client, err := k.client(c)
-	if err != nil {
-		return err
-	}
-	s, err := k.selector(c, client)
-	if err != nil {
-		return err
-	}
-	s.All = c.Bool("all")
-	if len(operands) == 1 {
-		if s.ID, err = strconv.ParseUint(operands[0], 10, 64); err != nil || s.ID == 0 {
-			return k.BadUsage(c, "session %q is not a number", operands[0])
-		}
-	}
-	if _, err := s.Filter(); err != nil {
-		return k.BadUsage(c, "%v", err)
-	}
-	n, err := client.Kill(c.Context, s)
-	if err != nil {
-		return err
-	}
-	if c.Bool("json") {
-		return printJSON(c, admin.Killed{Count: n})
-	}
-	k.printf(c, "ended %s", count(n, "session"))
-	return nil
 }

@@ -11,15 +11,26 @@ import (
 )
 
 func (k *remote) statusCommand() *cli.Command {
-	return k.command("status", "show frontends, queues and backends", "[--json] [--admin ADDR]",
-		"Shows what each frontend does, which state each backend is in and why, and what differs from\nthe file.",
-		0, 0, k.status, jsonFlag(), doorFlags())
+	return k.command("status", "show frontends, queues and backends", "[--watch [INTERVAL]] [--json] [--admin ADDR]",
+		"Shows what each frontend does, which state each backend is in and why, and what differs from\nthe file.\n\n"+
+			"With --watch it shows that again and again, each INTERVAL, such as 500ms or 5s, until Ctrl-C: on a\n"+
+			"terminal in the same place, elsewhere one below the other, each after a line with the time. With\n"+
+			"--json that is one line of JSON each time.",
+		0, 1, k.status, []cli.Flag{
+			&cli.BoolFlag{Name: "watch", DisableDefaultText: true, Usage: "show it again and again, each INTERVAL (2s)"},
+		}, jsonFlag(), doorFlags())
 }
 
-func (k *remote) status(c *cli.Context, _ []string) error {
+func (k *remote) status(c *cli.Context, operands []string) error {
+	if !c.Bool("watch") && len(operands) > 0 {
+		return k.BadUsage(c, "status takes no argument without --watch, but got %q", operands[0])
+	}
 	client, err := k.client(c)
 	if err != nil {
 		return err
+	}
+	if c.Bool("watch") {
+		return k.watchStatus(c, client, operands)
 	}
 	s, err := client.Status(c.Context)
 	if err != nil {
@@ -28,13 +39,17 @@ func (k *remote) status(c *cli.Context, _ []string) error {
 	if c.Bool("json") {
 		return printJSON(c, s)
 	}
-	k.showWeir(c, &s)
+	k.showStatus(c, &s)
+	return nil
+}
+
+func (k *remote) showStatus(c *cli.Context, s *admin.Status) {
+	k.showWeir(c, s)
 	for i := range s.Frontends {
 		k.printf(c, "")
 		k.showFrontend(c, &s.Frontends[i])
 	}
 	k.showDifferences(c, s.Differs)
-	return nil
 }
 
 func (k *remote) showWeir(c *cli.Context, s *admin.Status) {
@@ -76,7 +91,7 @@ func describe(f *admin.Frontend) []string {
 	if t := f.Clients; t != nil {
 		lines = append(lines, clients(t))
 	}
-	lines = append(lines, fmt.Sprintf("%s: %d of %s usable, %s%s", p.Strategy, p.Usable, count(len(p.Backends), "backend"), count(p.Active, "connection"), outOf(p.MaxConnections)))
+	lines = append(lines, fmt.Sprintf("%s: %d of %s usable, %s%s", p.Strategy, p.Usable, count(members(p), "backend"), count(p.Active, "connection"), outOf(p.MaxConnections)))
 	if p.Queue.MaxLength > 0 || p.Queue.Length > 0 {
 		lines = append(lines, queue(&p.Queue))
 	}
@@ -84,6 +99,16 @@ func describe(f *admin.Frontend) []string {
 		lines = append(lines, fmt.Sprintf("class %s: weight %d, %d active, %d queued", class.Name, class.Weight, class.Active, class.Queued))
 	}
 	return lines
+}
+
+// members counts the backends that are not removed.
+func members(p *admin.Pool) (n int) {
+	for _, b := range p.Backends {
+		if b.State != "removed" {
+			n++
+		}
+	}
+	return n
 }
 
 func outOf(most int) string {

@@ -132,6 +132,15 @@ func terminal(w io.Writer) (width int, colours bool) {
 	return terminalWidth(f), os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
+// height is Shell.Height for what is really written to.
+func height(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok || !isatty.IsTerminal(f.Fd()) {
+		return 0
+	}
+	return terminalHeight(f)
+}
+
 // stateColour: green is at work, red is not but should be, yellow is as somebody wants it.
 func stateColour(state string) string {
 	switch state {

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -9,10 +10,12 @@ import (
 )
 
 func (k *remote) whyCommand() *cli.Command {
-	return k.command("why", "tell which backend a client would get now, and why no other", "CLIENT_IP [--frontend FRONTEND] [--json]",
-		"Nothing is connected and nothing is counted: the next client gets what it would have got.",
+	return k.command("why", "tell which backend a client would get now, and why no other", "CLIENT_IP [--frontend FRONTEND] [--bind ADDR] [--json]",
+		"Where the class of a client depends on the listening address it comes to, there is an answer for\n"+
+			"each class. Nothing is connected and nothing is counted: the next client gets what it would have got.",
 		1, 1, k.why, []cli.Flag{
 			&cli.StringFlag{Name: "frontend", DefaultText: "all", Usage: "at `FRONTEND`"},
+			&cli.StringFlag{Name: "bind", DefaultText: "each that makes a difference", Usage: "at the listening address `ADDR`"},
 		}, jsonFlag(), doorFlags())
 }
 
@@ -25,24 +28,33 @@ func (k *remote) why(c *cli.Context, operands []string) error {
 	if err != nil {
 		return err
 	}
-	list, err := client.Why(c.Context, ip.String(), c.String("frontend"))
+	list, err := client.Why(c.Context, ip.String(), c.String("frontend"), c.String("bind"))
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
 		return printJSON(c, list)
 	}
+	answers := map[string]int{}
+	for _, w := range list {
+		answers[w.Frontend]++
+	}
 	for i := range list {
 		if i > 0 {
 			k.printf(c, "")
 		}
-		k.showWhy(c, &list[i])
+		k.showWhy(c, &list[i], answers[list[i].Frontend] > 1 || c.IsSet("bind"))
 	}
 	return nil
 }
 
-func (k *remote) showWhy(c *cli.Context, w *admin.Why) {
-	k.printf(c, "%s at frontend %s %s", w.Client, w.Frontend, w.Result)
+// showWhy shows one answer. One that does not hold at every listener says at which.
+func (k *remote) showWhy(c *cli.Context, w *admin.Why, where bool) {
+	at := w.Frontend
+	if where {
+		at += " (" + strings.Join(w.Listeners, ", ") + ")"
+	}
+	k.printf(c, "%s at frontend %s %s", w.Client, at, w.Result)
 	let := "let in"
 	if !w.Admitted {
 		let = "not let in"

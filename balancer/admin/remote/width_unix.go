@@ -16,3 +16,12 @@ func terminalWidth(f *os.File) int {
 	}
 	return int(size.Col)
 }
+
+// terminalHeight returns the lines of a terminal, 0 if it does not tell.
+func terminalHeight(f *os.File) int {
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	return int(size.Row)
+}
