@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"weir/backend/contain"
 	"weir/backend/health"
 )
 
@@ -31,6 +32,8 @@ type PoolOptions struct {
 	Clock func() time.Duration
 	// After has f called in a goroutine of its own when d has passed on the Clock. nil: time.AfterFunc.
 	After func(d time.Duration, f func())
+	// Guard contains a panic of what After calls. nil: nothing does.
+	Guard *contain.Guard
 }
 
 // PassiveOptions says when failures to connect eject a backend.
@@ -101,7 +104,8 @@ func NewPool(o PoolOptions) (*Pool, error) {
 	if o.After == nil {
 		o.After = func(d time.Duration, f func()) { time.AfterFunc(d, f) }
 	}
-	p.opts, p.clock, p.random, p.notify, p.after = o, o.Clock, o.Random, o.Notify, o.After
+	p.opts, p.clock, p.random, p.notify = o, o.Clock, o.Random, o.Notify
+	p.after = func(d time.Duration, f func()) { o.After(d, func() { o.Guard.Do("the alarm of a pool", f) }) }
 	p.max, p.queue, p.learners.due, p.alarmAt = o.MaxConnections, newQueue(o.Queue), neverDue, neverDue
 	return p, p.build()
 }

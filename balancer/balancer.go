@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir/backend"
+	"weir/backend/contain"
 	"weir/config"
 	"weir/frontend"
 	"weir/frontend/reactor"
@@ -25,6 +26,8 @@ import (
 // Balancer is one weir.
 type Balancer struct {
 	log      zerolog.Logger
+	guard    *contain.Guard // of all that looks on
+	writer   *LogWriter     // of log; nil: somebody else
 	sessions *frontend.SessionLog
 	ended    *frontend.Ended
 	onEvent  atomic.Pointer[func(string, backend.Event)]
@@ -88,8 +91,9 @@ func NewFrom(ctx context.Context, cfg *config.Config, log zerolog.Logger, there 
 	b := &Balancer{
 		log: log, config: cfg, started: make(chan struct{}), stock: relay.NewStock(shares.pipes), slots: frontend.NewSlots(shares.sessions),
 		ended:    frontend.NewEnded(frontend.EndedSize),
-		sessions: frontend.NewSessionLog(log, sessionPolicy(&cfg.Log)),
+		sessions: frontend.NewSessionLog(log, sessionPolicy(&cfg.Log)), guard: frontend.NewGuard(log),
 	}
+	b.sessions.Guard = b.guard
 	b.reloads.count(nil) // the first configuration holds from here on
 	if err := b.makeReactor(cfg); err != nil {
 		return nil, err
@@ -115,7 +119,7 @@ func (b *Balancer) makeReactor(cfg *config.Config) (err error) {
 	if b.reactor != nil || !anyReactor(cfg) {
 		return nil
 	}
-	if b.reactor, err = reactor.New(reactor.Loops(), b.stock); err != nil {
+	if b.reactor, err = reactor.New(reactor.Loops(), b.stock, b.guard); err != nil {
 		return err
 	}
 	if cfg.PinLoops {
@@ -130,7 +134,7 @@ func (b *Balancer) makeReactor(cfg *config.Config) (err error) {
 }
 
 func (b *Balancer) assembler(ctx context.Context) *assembler {
-	return &assembler{ctx: ctx, log: b.log, sessions: b.sessions, ended: b.ended, onEvent: &b.onEvent, stock: b.stock, slots: b.slots, reactor: b.reactor}
+	return &assembler{ctx: ctx, log: b.log, guard: b.guard, sessions: b.sessions, ended: b.ended, onEvent: &b.onEvent, stock: b.stock, slots: b.slots, reactor: b.reactor}
 }
 
 // Close lets go of a balancer that was never run.
@@ -233,12 +237,12 @@ func (b *Balancer) drain(now context.Context, parts []*part, limit time.Duration
 	cutting, cut := context.WithCancel(context.WithoutCancel(now))
 	defer cut()
 	finished := context.AfterFunc(waiting, func() {
+		defer cut()
 		message := "the drain time is up: cutting what is left"
 		if now.Err() != nil {
 			message = "told to stop at once: cutting what is left"
 		}
-		b.log.Warn().Int("sessions", active(parts)).Msg(message)
-		cut()
+		b.guard.Do("the end of the drain time", func() { b.log.Warn().Int("sessions", active(parts)).Msg(message) })
 	})
 	var g errgroup.Group
 	for _, p := range parts {

@@ -4,20 +4,27 @@ import (
 	"weir/backend"
 )
 
-// event logs what happens to a backend, once, and acts on it.
+// event logs what happens to a backend, once, and acts on it. Each of that is contained for itself: whoever caused
+// the event, perhaps a session or the loop of many, has to go on, and a log that panics must not keep sessions at a
+// backend that is down.
 func (p *part) event(e backend.Event) {
+	what := "telling that backend " + e.Backend.Name() + " is " + string(e.To)
+	p.guard.Do(what, func() { p.logEvent(e) })
+	if f := p.onEvent.Load(); f != nil {
+		p.guard.Do(what, func() { (*f)(p.name, e) })
+	}
+	if e.To == backend.Down && p.cutsOnDown.Load() {
+		p.guard.Do("ending the sessions of backend "+e.Backend.Name(), func() { p.frontend.CutBackend(e.Backend) })
+	}
+}
+
+func (p *part) logEvent(e backend.Event) {
 	// A return is as worth knowing as a loss: whoever sees the one should see the other.
 	p.log.Warn().Str("frontend", p.name).Str("backend", e.Backend.Name()).
 		Str("was", string(e.From)).Str("reason", e.Reason).
 		Int("usable", e.Usable).Int("of", e.Total).
 		Msg("backend is " + string(e.To))
-	if f := p.onEvent.Load(); f != nil {
-		(*f)(p.name, e)
-	}
 	if e.Usable == 0 && e.From == backend.Up {
 		p.log.Error().Str("frontend", p.name).Msg("no backend is left")
-	}
-	if e.To == backend.Down && p.cutsOnDown.Load() {
-		p.frontend.CutBackend(e.Backend)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"weir/backend"
+	"weir/backend/contain"
 	"weir/config"
 	"weir/frontend"
 )
@@ -17,6 +18,7 @@ import (
 type part struct {
 	name     string
 	log      zerolog.Logger
+	guard    *contain.Guard
 	frontend server
 	pool     *backend.Pool
 	onEvent  *atomic.Pointer[func(string, backend.Event)] // of the balancer
@@ -41,7 +43,7 @@ func (p *part) start(watching context.Context) {
 	p.watching, p.unwatch = context.WithCancel(watching)
 	p.stop, p.serving = stop, make(chan struct{})
 	go p.serve(accepting)
-	p.watchers.Go(func() { p.frontend.Watch(p.watching) })
+	p.watchers.Go(func() { p.guard.Keep(p.watching, "the watch on the sessions of frontend "+p.name, p.frontend.Watch) })
 	for _, pr := range p.probers {
 		p.probe(pr)
 	}
@@ -56,7 +58,7 @@ func (p *part) serve(accepting context.Context) {
 func (p *part) probe(pr *prober) {
 	ctx, stop := context.WithCancel(p.watching)
 	pr.stop, pr.seen = stop, p.probes.of(pr.backend)
-	p.watchers.Go(func() { pr.run(ctx) })
+	p.watchers.Go(func() { p.guard.Keep(ctx, "the prober of backend "+pr.backend.Name(), pr.run) })
 }
 
 // follow goes over to another configuration, all of which has been prepared.
@@ -71,7 +73,7 @@ func (p *part) follow(c *config.Frontend, rules *frontend.Rules, commit func(), 
 	p.set(c, rules)
 	p.followProbers(before, added)
 	for _, b := range removed {
-		p.watchers.Go(func() { p.letGo(b, drain) })
+		p.watchers.Go(func() { p.guard.Do("letting go of backend "+b.Name(), func() { p.letGo(b, drain) }) })
 	}
 	return nil
 }
@@ -84,16 +86,16 @@ func (p *part) set(c *config.Frontend, rules *frontend.Rules) {
 
 // letGo gives the sessions of a backend that was removed time to finish.
 func (p *part) letGo(b *backend.Backend, drain time.Duration) {
+	defer p.frontend.ForgetBackend(b)
 	sleep(p.watching, drain)
 	if p.watching.Err() == nil {
 		p.frontend.CutBackend(b)
 	}
-	p.frontend.ForgetBackend(b)
 }
 
 // followProbers keeps the probers whose work has not changed, and begins the others anew.
 func (p *part) followProbers(before *config.Frontend, added []*backend.Backend) {
-	next := newProbers(p.config, p.pool)
+	next := newProbers(p.config, p.pool, p.guard)
 	for b, old := range p.probers {
 		fresh := next[b]
 		if fresh != nil && before.Health == p.config.Health {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"weir/backend"
+	"weir/backend/contain"
 	"weir/backend/health"
 	"weir/backend/sockopt"
 	"weir/config"
@@ -25,7 +26,7 @@ type prober struct {
 }
 
 // newProbers returns a prober for each backend that is to be probed.
-func newProbers(c *config.Frontend, pool *backend.Pool) map[*backend.Backend]*prober {
+func newProbers(c *config.Frontend, pool *backend.Pool, guard *contain.Guard) map[*backend.Backend]*prober {
 	probers := make(map[*backend.Backend]*prober)
 	if c.Health.Kind == "none" {
 		return probers
@@ -37,7 +38,7 @@ func newProbers(c *config.Frontend, pool *backend.Pool) map[*backend.Backend]*pr
 		}
 		network, address := probeAddress(b, &c.Health)
 		probers[b] = &prober{
-			pool: pool, backend: b, loop: loop(&c.Health),
+			pool: pool, backend: b, loop: loop(&c.Health, guard),
 			probe: health.TCP(network, address, dialer.DialContext),
 		}
 	}
@@ -60,7 +61,7 @@ func probeAddress(b *backend.Backend, h *config.Health) (network, address string
 	return "tcp", net.JoinHostPort(host, port)
 }
 
-func loop(h *config.Health) health.Prober {
+func loop(h *config.Health, guard *contain.Guard) health.Prober {
 	return health.Prober{
 		Interval:     h.Interval.Std(),
 		FastInterval: h.FastInterval.Std(),
@@ -69,6 +70,7 @@ func loop(h *config.Health) health.Prober {
 		Fall:         h.Fall,
 		Jitter:       h.Jitter,
 		Random:       rand.Float64,
+		Guard:        guard,
 	}
 }
 

@@ -25,7 +25,9 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"weir/backend/contain"
 	"weir/config"
+	"weir/frontend"
 )
 
 // Options says where the door is and who may come in.
@@ -55,6 +57,8 @@ type Options struct {
 	// MaxConnections bounds the door's connections. 0: 64, each of which costs some 20 KB and a descriptor.
 	MaxConnections int
 	Log            zerolog.Logger
+	// Guard reports and counts panics. nil: one that logs them.
+	Guard *contain.Guard
 }
 
 // OptionsOf returns the options that a file asks for.
@@ -108,6 +112,9 @@ func New(o Options, op Operator) (*Door, error) {
 	}
 	if o.MaxConnections <= 0 {
 		o.MaxConnections = defaultConnections
+	}
+	if o.Guard == nil {
+		o.Guard = frontend.NewGuard(o.Log)
 	}
 	d := &Door{opts: o, operator: op, log: o.Log, unix: o.Network == "unix", hosts: o.names(), streams: make(chan struct{}, maxStreams)}
 	d.closing, d.endStreams = context.WithCancel(context.Background())

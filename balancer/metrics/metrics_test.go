@@ -74,6 +74,9 @@ func TestValues(t *testing.T) {
 			"weir_config_reloads_total,result=success":                                 0,
 			"weir_config_last_reload_successful":                                       1,
 			"weir_log_session_lines_dropped_total":                                     0,
+			"weir_log_lines_dropped_total":                                             0,
+			"weir_log_lines_lost_total":                                                0,
+			"weir_panics_total":                                                        0,
 		})
 		for _, series := range []string{
 			"weir_backend_probes_total,backend=dead,frontend=f,result=failed",
@@ -226,8 +229,8 @@ func TestLint(t *testing.T) {
 func TestAsDescribed(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
 	r.MustRegister(metrics.Collector(busy(t, "auto")))
-	if got := len(collect(t, r)); got != 23 {
-		t.Errorf("got %d metrics, this test knows 23", got)
+	if got := len(collect(t, r)); got != 26 {
+		t.Errorf("got %d metrics, this test knows 26", got)
 	}
 }
 

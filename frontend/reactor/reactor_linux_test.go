@@ -43,7 +43,7 @@ func serving(t testing.TB, backendAddr netip.AddrPort) (netip.AddrPort, *Server)
 		t.Fatal(err)
 	}
 	stock := relay.NewStock(relay.MaxPipes)
-	r, err := New(1, stock)
+	r, err := New(1, stock, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func TestSockaddr(t *testing.T) {
 func TestHandOverBeforeServing(t *testing.T) {
 	stock := relay.NewStock(0)
 	defer stock.Close()
-	r, err := New(1, stock)
+	r, err := New(1, stock, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
