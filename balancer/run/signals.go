@@ -17,29 +17,29 @@ import (
 type Signals struct{ end, change, reopen chan os.Signal }
 
 // endSignals end weir: gently the first time, at once the second.
-var endSignals = []os.Signal{os.Interrupt, syscall.SIGTERM}
+var endSignals = []os.Signal{syscall.SIGTERM, os.Interrupt}
 
 // Catch begins to catch signals, until Release or Pass. It is the first thing that main does.
 //
 // From then on none is lost: what comes before there is a balancer waits in its channel, so that SIGTERM ends weir
-// in good order, SIGHUP reloads, and SIGUSR2 upgrades once it serves. Before that, from exec until Go has
-// initialized the packages (some milliseconds), a signal still does what it does to any process, and nothing in
-// this process can change that: the runtime's handlers, which it installs before any Go code runs, end the process
-// with every signal that nobody has asked for. What can is whoever starts weir, for what execve(2) keeps holds
-// in that time, too: a signal that is blocked waits, for Go honours the mask that it was started with, and unblocks
-// what it is asked to catch on a thread of its own; and SIGHUP or SIGINT that is ignored stays ignored until here.
-// Other signals that are ignored are not, for the runtime installs its handlers for them all the same.
+// in good order, SIGHUP reloads, and SIGUSR2 upgrades once it serves.
 //
-// An upgrade does not block any for its successor: the mask would stay with every thread of it, and go on to all that
-// it starts. A successor that is killed in its first moments costs nothing but the upgrade, for the process before it
-// goes on.
+// Before that, from exec until Go has initialized the packages (some milliseconds), nothing in this process can keep
+// SIGHUP, SIGINT or SIGTERM from ending it: the runtime's handlers, which are there before any Go code runs, do so with
+// each that nobody has asked for. A signal mask that is inherited does not help, for the runtime takes these three out
+// of it (blockableSig in runtime/signal_unix.go). What does, as execve(2) keeps it, is that whoever starts weir ignores
+// SIGHUP and SIGINT, as nohup does with the former: they stay ignored until here, and are caught from here on. SIGUSR1
+// and SIGUSR2 do nothing in that time.
+//
+// An upgrade cannot have its successor ignore them, for it would have to ignore them itself meanwhile. A successor that
+// is ended in its first moments costs nothing but the upgrade: the process before it goes on.
 func Catch() *Signals {
 	s := &Signals{make(chan os.Signal, 2), make(chan os.Signal, 8), make(chan os.Signal, 1)}
+	signal.Notify(s.reopen, balancer.SignalReopen) // without a log file too, to say so
 	signal.Notify(s.end, endSignals...)
 	if len(changeSignals) > 0 { // none would mean all
 		signal.Notify(s.change, changeSignals...)
 	}
-	signal.Notify(s.reopen, balancer.SignalReopen) // without a log file too, or it would end weir
 	return s
 }
 

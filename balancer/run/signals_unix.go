@@ -17,7 +17,7 @@ const (
 )
 
 // changeSignals are those that a running weir obeys, beside the ones that end it.
-var changeSignals = []os.Signal{signalReload, signalUpgrade}
+var changeSignals = []os.Signal{signalUpgrade, signalReload}
 
 // raise has a signal do what it does to a process that does not catch it.
 func raise(s os.Signal) {
