@@ -33,17 +33,19 @@ type Balancer struct {
 	onEvent  atomic.Pointer[func(string, backend.Event)]
 	stock    *relay.Stock
 	slots    *frontend.Slots
-	reactor  *reactor.Reactor // nil: no frontend wants it
 	reloads  reloads
 
 	changing sync.Mutex // one reload at a time, and none beside the end
 
+	// Of what follows all is changed with mu, and by whoever holds changing, or before Run; so the latter reads it
+	// without mu.
 	mu       sync.Mutex
 	config   *config.Config
 	parts    []*part
-	watching context.Context // nil before Run
-	started  chan struct{}   // closed by Run
-	leaving  sync.WaitGroup  // parts that a reload has removed
+	reactor  *reactor.Reactor // nil: no frontend wants it
+	watching context.Context  // nil before Run
+	started  chan struct{}    // closed by Run
+	leaving  sync.WaitGroup   // parts that a reload has removed
 	stopping bool
 }
 
@@ -114,22 +116,26 @@ func NewFrom(ctx context.Context, cfg *config.Config, log zerolog.Logger, there 
 	return b, nil
 }
 
-// makeReactor makes the reactor, if a frontend wants it and there is none.
-func (b *Balancer) makeReactor(cfg *config.Config) (err error) {
+// makeReactor makes the reactor, if a frontend wants it and there is none. Only one goroutine at a time calls it.
+func (b *Balancer) makeReactor(cfg *config.Config) error {
 	if b.reactor != nil || !anyReactor(cfg) {
 		return nil
 	}
-	if b.reactor, err = reactor.New(reactor.Loops(), b.stock, b.guard); err != nil {
+	r, err := reactor.New(reactor.Loops(), b.stock, b.guard)
+	if err != nil {
 		return err
 	}
 	if cfg.PinLoops {
-		if err := b.reactor.Pin(); err != nil {
+		if err := r.Pin(); err != nil {
 			b.log.Warn().Err(err).Msg("pin_loops has no effect")
 		}
 	}
 	if b.watching != nil {
-		b.reactor.Start()
+		r.Start()
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reactor = r // only now: Alive asks it
 	return nil
 }
 
