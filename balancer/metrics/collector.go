@@ -41,7 +41,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if c.b.State() != "starting" { // nobody would answer
 		c.contained("of the network", func() { out.network(look(views, int(c.scrapes.Add(1)))) })
 	}
-	out.counter(panics, c.b.Panics()) // last, so that those of this scrape are there
+	c.contained("of panics", func() { out.counter(panics, c.b.Panics()) }) // last, so that those of this scrape are there
 }
 
 // contained keeps a panic from ending the process: the registry collects in goroutines of its own, which net/http

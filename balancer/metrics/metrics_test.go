@@ -298,3 +298,18 @@ func TestNotRunning(t *testing.T) {
 	})
 	gather(t, b).want(t, map[string]float64{"weir_sessions_active,frontend=f": 0})
 }
+
+// B72: a scrape that panics, which the registry does in goroutines of its own, is counted and no more.
+func TestB72PanicOfAScrape(t *testing.T) {
+	b := busy(t, "auto")
+	gone := make(chan prometheus.Metric)
+	close(gone) // sending to it panics
+	metrics.Collector(b).Collect(gone)
+	if n := b.Panics(); n < 3 {
+		t.Errorf("%d panics are counted, want one for each part", n)
+	}
+	s := gather(t, b)
+	if !atLeast(s, "weir_panics_total", 3) || !atLeast(s, "weir_sessions_active,frontend=f", 0) {
+		t.Error("the next scrape does not have all of it")
+	}
+}
