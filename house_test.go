@@ -3,6 +3,7 @@ package main
 import (
 	"go/ast"
 	"go/parser"
+	"go/printer"
 	"go/token"
 	"io/fs"
 	"os"
@@ -199,6 +200,23 @@ func TestNoSleepNoInit(t *testing.T) {
 		for _, d := range s.Decls {
 			if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" && !s.isTest() {
 				t.Errorf("%s has an init function", s.file)
+			}
+		}
+	}
+}
+
+// Until main catches signals, one that weir is to obey ends it: B71.
+func TestMainCatchesSignalsFirst(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.file != "main.go" {
+			continue
+		}
+		for _, d := range s.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Name.Name == "main" {
+				var text strings.Builder
+				if err := printer.Fprint(&text, token.NewFileSet(), f.Body.List[0]); err != nil || text.String() != "signals := run.Catch()" {
+					t.Errorf("main begins with %q, %v", text.String(), err)
+				}
 			}
 		}
 	}

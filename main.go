@@ -36,7 +36,8 @@ const (
 )
 
 func main() {
-	os.Exit(obey(context.Background(), os.Args))
+	signals := run.Catch() // before anything else
+	os.Exit(obey(signals.With(context.Background()), os.Args))
 }
 
 // obey does what the command line says, and returns the exit code.
@@ -164,12 +165,24 @@ func newApp() *cli.App {
 		Flags:                  rootFlags(),
 		Commands: append([]*cli.Command{runCommand(), checkCommand(), echoCommand(), loadCommand(), demoCommand()},
 			remote.Commands(remote.Shell{BadUsage: badUsage, BadFlag: badFlag, Text: text, Instead: instead, Printable: printable})...),
+		Before:         passSignals,
 		Action:         rootAction,
 		Writer:         os.Stdout,
 		ErrWriter:      os.Stderr,
 		ExitErrHandler: func(*cli.Context, error) {}, // run decides
 		OnUsageError:   badFlag,
 	}
+}
+
+// passSignals lets signals do what they do to any process, unless the command has a better use for them.
+func passSignals(c *cli.Context) error {
+	switch c.Args().First() {
+	case "", "run": // serve takes them
+	case "echo", "load", "demo": // untilSignal does
+	default:
+		run.Caught(c.Context).Pass(nil)
+	}
+	return nil
 }
 
 // rootAction is what weir does without a command.
@@ -262,8 +275,12 @@ func runCommand() *cli.Command {
 }
 
 func serve(c *cli.Context) error {
-	signals := run.Catch()
+	signals := run.Caught(c.Context)
+	if signals == nil {
+		signals = run.Catch()
+	}
 	defer signals.Release()
+	run.OutliveReaders()
 	settle, err := watchSettle(c)
 	if err != nil {
 		return err
@@ -281,13 +298,13 @@ func serve(c *cli.Context) error {
 		return err
 	}
 	defer file.Close()
-	log, flush, err := newLogger(c, file)
+	log, lines, err := newLogger(c, file)
 	if err != nil {
 		return err
 	}
-	defer flush()
+	defer lines.Flush()
 	return run.Run(c.Context, run.Options{
-		File: text(c, "config"), Fit: fit, Version: version(), Log: log, LogFile: file, Settle: settle,
+		File: text(c, "config"), Fit: fit, Version: version(), Log: log, Lines: lines, LogFile: file, Settle: settle,
 	}, signals)
 }
 
@@ -310,7 +327,7 @@ func openLog(c *config.Log) (*balancer.LogFile, error) {
 	if c.File == "" {
 		return nil, nil
 	}
-	return balancer.OpenLogFile(c.File, os.Stderr)
+	return balancer.OpenLogFile(c.File, balancer.Lines(os.Stderr))
 }
 
 func checkCommand() *cli.Command {
@@ -382,11 +399,12 @@ func echoCommand() *cli.Command {
 }
 
 func echo(c *cli.Context) error {
-	log, flush, err := newLogger(c, nil)
+	run.OutliveReaders()
+	log, lines, err := newLogger(c, nil)
 	if err != nil {
 		return err
 	}
-	defer flush()
+	defer lines.Flush()
 	o := load.EchoOptions{Name: c.String("name"), Delay: c.Duration("delay"), Capacity: c.Int("capacity"), Loops: load.EchoLoops(), Log: log}
 	if o.Delay < 0 {
 		return badUsage(c, "--delay %v is negative", o.Delay)
@@ -469,6 +487,9 @@ func demoCommand() *cli.Command {
 }
 
 func demo(c *cli.Context) error {
+	if c.Bool("serve") {
+		run.OutliveReaders()
+	}
 	stop, _, release := untilSignal(c.Context)
 	defer release()
 	return load.Demo(stop, load.DemoOptions{Out: c.App.Writer, Serve: c.Bool("serve")})
@@ -494,11 +515,11 @@ func command(name, usage, synopsis, description string, action cli.ActionFunc, f
 	}
 }
 
-// newLogger returns the one logger, on stderr or in a file, and what writes out the rest of it at the end.
-func newLogger(c *cli.Context, file *balancer.LogFile) (log zerolog.Logger, flush func(), err error) {
+// newLogger returns the one logger, on stderr or in a file, and what writes its lines: flush it in the end.
+func newLogger(c *cli.Context, file *balancer.LogFile) (log zerolog.Logger, lines *balancer.LogWriter, err error) {
 	levels := []zerolog.Level{zerolog.WarnLevel, zerolog.InfoLevel, zerolog.DebugLevel, zerolog.TraceLevel}
 	level := levels[min(verbosity(c), len(levels)-1)]
-	var out io.Writer = os.Stderr
+	out := balancer.Lines(os.Stderr)
 	terminal := isatty.IsTerminal(os.Stderr.Fd())
 	if file != nil {
 		out, terminal = file, false
@@ -515,7 +536,7 @@ func newLogger(c *cli.Context, file *balancer.LogFile) (log zerolog.Logger, flus
 		return log, nil, badUsage(c, "--log-format %q is none of auto, console, json", format)
 	}
 	w := balancer.NewLogWriter(out)
-	return zerolog.New(w).Level(level).With().Timestamp().Logger(), w.Flush, nil
+	return zerolog.New(w).Level(level).With().Timestamp().Logger(), w, nil
 }
 
 func console(out io.Writer, terminal bool) io.Writer {
@@ -525,13 +546,14 @@ func console(out io.Writer, terminal bool) io.Writer {
 // eachLine hands lines on one by one: zerolog's console takes one event at a time.
 type eachLine struct{ out io.Writer }
 
-func (e eachLine) Write(lines []byte) (int, error) {
+func (e eachLine) Write(lines []byte) (n int, err error) {
 	for line := range bytes.Lines(lines) {
 		if _, err := e.out.Write(line); err != nil {
-			return 0, err
+			return n, err
 		}
+		n += len(line)
 	}
-	return len(lines), nil
+	return n, nil
 }
 
 // version tells what this binary was built from.
@@ -559,6 +581,7 @@ func untilSignal(parent context.Context) (stop, now context.Context, release fun
 	now, endNow := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	run.Caught(parent).Pass(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		for _, end := range []context.CancelFunc{endStop, endNow} {
 			select {

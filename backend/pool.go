@@ -35,14 +35,14 @@ type PoolOptions struct {
 	// Notify is called after each change of a backend's state, without the pool's lock, in the
 	// goroutine that caused the change. nil: nobody is told.
 	Notify func(Event)
-	// Guard contains a panic in what a timer does. nil: nothing does.
-	Guard *contain.Guard
 	// Random returns uniformly distributed bits. nil: math/rand/v2.
 	Random func() uint64
 	// Clock returns the time since an arbitrary start. nil: the monotonic clock.
 	Clock func() time.Duration
 	// After has f called in a goroutine of its own when d has passed on the Clock. nil: time.AfterFunc.
 	After func(d time.Duration, f func())
+	// Guard contains a panic of what After calls. nil: nothing does.
+	Guard *contain.Guard
 }
 
 // PassiveOptions says when failures to connect eject a backend.
@@ -92,7 +92,6 @@ type Pool struct {
 	random func() uint64
 	notify func(Event)
 	after  func(time.Duration, func())
-	guard  *contain.Guard
 
 	configuring sync.Mutex // one change of members at a time; taken before mu
 
@@ -140,7 +139,8 @@ func NewPool(o PoolOptions) (*Pool, error) {
 	if o.After == nil {
 		o.After = func(d time.Duration, f func()) { time.AfterFunc(d, f) }
 	}
-	p.clock, p.random, p.notify, p.after, p.guard = o.Clock, o.Random, o.Notify, o.After, o.Guard
+	p.clock, p.random, p.notify = o.Clock, o.Random, o.Notify
+	p.after = func(d time.Duration, f func()) { o.After(d, func() { o.Guard.Do("a timer of a pool", f) }) }
 	p.queue, p.learners.due, p.alarmAt = newQueue(o.Queue), neverDue, neverDue
 	if err := p.makeTiers(o.Strategy); err != nil {
 		return nil, err

@@ -161,7 +161,7 @@ func (p *Pool) setAlarm() {
 		return
 	}
 	p.alarmAt = due
-	p.after(due-p.Since(), func() { p.guard.Do("the alarm of a pool", p.alarm) })
+	p.after(due-p.Since(), p.alarm)
 }
 
 func (p *Pool) alarm() {

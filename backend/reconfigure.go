@@ -323,7 +323,7 @@ func (r *reconfiguration) overlaps(removed []*Backend) bool {
 	}
 	r.overlap++
 	mine := r.overlap
-	r.after(r.o.Overlap, func() { r.guard.Do("the end of an overlap", func() { r.endOverlap(mine) }) })
+	r.after(r.o.Overlap, func() { r.endOverlap(mine) })
 	return true
 }
 
@@ -347,7 +347,7 @@ func (p *Pool) canServe(b *Backend, now time.Duration) {
 	}
 	if p.retireLeaving(now); len(p.leaving) > 0 {
 		mine := p.overlap
-		p.after(0, func() { p.guard.Do("the end of an overlap", func() { p.endOverlap(mine) }) })
+		p.after(0, func() { p.endOverlap(mine) })
 	}
 }
 

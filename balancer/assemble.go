@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"weir/backend"
+	"weir/backend/contain"
 	"weir/backend/sockopt"
 	"weir/config"
 	"weir/frontend"
@@ -21,6 +22,7 @@ import (
 type assembler struct {
 	ctx      context.Context
 	log      zerolog.Logger
+	guard    *contain.Guard
 	sessions *frontend.SessionLog
 	ended    *frontend.Ended
 	onEvent  *atomic.Pointer[func(string, backend.Event)]
@@ -69,13 +71,15 @@ func ok[S server](s S, err error) (server, error) {
 }
 
 func (a *assembler) part(c *config.Frontend) (*part, error) {
-	p := &part{name: c.Name, config: c, log: a.log, onEvent: a.onEvent}
+	p := &part{name: c.Name, config: c, log: a.log, guard: a.guard, onEvent: a.onEvent}
 	p.cutsOnDown.Store(c.Health.OnDown == "close")
 	r, err := rules(c, nil, nil)
 	if err != nil {
 		return nil, err
 	}
-	if p.pool, err = backend.NewPool(poolOptions(c, p.event)); err != nil {
+	o := poolOptions(c, p.event)
+	o.Guard = a.guard
+	if p.pool, err = backend.NewPool(o); err != nil {
 		return nil, err
 	}
 	if p.frontend, err = a.open(c, a.frontendOptions(c, p.pool, r)); err != nil {
@@ -143,6 +147,7 @@ func (a *assembler) frontendOptions(c *config.Frontend, pool *backend.Pool, rule
 		Stock:     a.stock,
 		Log:       a.log,
 		Sessions:  a.sessions,
+		Guard:     a.guard,
 		Rules:     *rules,
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir/backend"
+	"weir/backend/contain"
 	"weir/config"
 	"weir/frontend"
 	"weir/frontend/reactor"
@@ -25,22 +26,26 @@ import (
 // Balancer is one weir.
 type Balancer struct {
 	log      zerolog.Logger
+	guard    *contain.Guard // of all that looks on
+	writer   *LogWriter     // of log; nil: somebody else
 	sessions *frontend.SessionLog
 	ended    *frontend.Ended
 	onEvent  atomic.Pointer[func(string, backend.Event)]
 	stock    *relay.Stock
 	slots    *frontend.Slots
-	reactor  *reactor.Reactor // nil: no frontend wants it
 	reloads  reloads
 
 	changing sync.Mutex // one reload at a time, and none beside the end
 
+	// Of what follows all is changed with mu, and by whoever holds changing, or before Run; so the latter reads it
+	// without mu.
 	mu       sync.Mutex
 	config   *config.Config
 	parts    []*part
-	watching context.Context // nil before Run
-	started  chan struct{}   // closed by Run
-	leaving  sync.WaitGroup  // parts that a reload has removed
+	reactor  *reactor.Reactor // nil: no frontend wants it
+	watching context.Context  // nil before Run
+	started  chan struct{}    // closed by Run
+	leaving  sync.WaitGroup   // parts that a reload has removed
 	stopping bool
 }
 
@@ -88,8 +93,9 @@ func NewFrom(ctx context.Context, cfg *config.Config, log zerolog.Logger, there 
 	b := &Balancer{
 		log: log, config: cfg, started: make(chan struct{}), stock: relay.NewStock(shares.pipes), slots: frontend.NewSlots(shares.sessions),
 		ended:    frontend.NewEnded(frontend.EndedSize),
-		sessions: frontend.NewSessionLog(log, sessionPolicy(&cfg.Log)),
+		sessions: frontend.NewSessionLog(log, sessionPolicy(&cfg.Log)), guard: frontend.NewGuard(log),
 	}
+	b.sessions.Guard = b.guard
 	b.reloads.count(nil) // the first configuration holds from here on
 	if err := b.makeReactor(cfg); err != nil {
 		return nil, err
@@ -110,27 +116,31 @@ func NewFrom(ctx context.Context, cfg *config.Config, log zerolog.Logger, there 
 	return b, nil
 }
 
-// makeReactor makes the reactor, if a frontend wants it and there is none.
-func (b *Balancer) makeReactor(cfg *config.Config) (err error) {
+// makeReactor makes the reactor, if a frontend wants it and there is none. Only one goroutine at a time calls it.
+func (b *Balancer) makeReactor(cfg *config.Config) error {
 	if b.reactor != nil || !anyReactor(cfg) {
 		return nil
 	}
-	if b.reactor, err = reactor.New(reactor.Loops(), b.stock); err != nil {
+	r, err := reactor.New(reactor.Loops(), b.stock, b.guard)
+	if err != nil {
 		return err
 	}
 	if cfg.PinLoops {
-		if err := b.reactor.Pin(); err != nil {
+		if err := r.Pin(); err != nil {
 			b.log.Warn().Err(err).Msg("pin_loops has no effect")
 		}
 	}
 	if b.watching != nil {
-		b.reactor.Start()
+		r.Start()
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reactor = r // only now: Alive asks it
 	return nil
 }
 
 func (b *Balancer) assembler(ctx context.Context) *assembler {
-	return &assembler{ctx: ctx, log: b.log, sessions: b.sessions, ended: b.ended, onEvent: &b.onEvent, stock: b.stock, slots: b.slots, reactor: b.reactor}
+	return &assembler{ctx: ctx, log: b.log, guard: b.guard, sessions: b.sessions, ended: b.ended, onEvent: &b.onEvent, stock: b.stock, slots: b.slots, reactor: b.reactor}
 }
 
 // Close lets go of a balancer that was never run.
@@ -231,12 +241,12 @@ func (b *Balancer) drain(now context.Context, parts []*part, limit time.Duration
 	cutting, cut := context.WithCancel(context.WithoutCancel(now))
 	defer cut()
 	finished := context.AfterFunc(waiting, func() {
+		defer cut()
 		message := "the drain time is up: cutting what is left"
 		if now.Err() != nil {
 			message = "told to stop at once: cutting what is left"
 		}
-		b.log.Warn().Int("sessions", active(parts)).Msg(message)
-		cut()
+		b.guard.Do("the end of the drain time", func() { b.log.Warn().Int("sessions", active(parts)).Msg(message) })
 	})
 	var g errgroup.Group
 	for _, p := range parts {

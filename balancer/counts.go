@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weir/backend"
+	"weir/backend/contain"
 	"weir/backend/health"
 	"weir/backend/histogram"
 )
@@ -121,3 +122,27 @@ func (b *Balancer) NotReloaded(why error) { b.reloads.count(why) }
 
 // LinesDropped returns how many lines of sessions were not written, for they were more than the rate of the log.
 func (b *Balancer) LinesDropped() uint64 { return b.sessions.Dropped() }
+
+// LogTo says what writes the lines of the log, for LogLines and Panics to count. It is called before Run.
+func (b *Balancer) LogTo(w *LogWriter) { b.writer = w }
+
+// LogLines returns how many lines of the log were dropped, for it is read too slowly, and how many were lost, for they
+// could not be written.
+func (b *Balancer) LogLines() (dropped, lost uint64) {
+	if b.writer == nil {
+		return 0, 0
+	}
+	return b.writer.Dropped(), b.writer.Lost()
+}
+
+// Guard contains the panics of what looks on: see package contain.
+func (b *Balancer) Guard() *contain.Guard { return b.guard }
+
+// Panics returns how many panics were contained outside of sessions, those of the log's writer included.
+func (b *Balancer) Panics() uint64 {
+	n := b.guard.Count()
+	if b.writer != nil {
+		n += b.writer.guard.Count()
+	}
+	return n
+}

@@ -22,8 +22,8 @@ type LogFile struct {
 
 	mu      sync.Mutex
 	file    *os.File
-	failing bool // the last write did
-	torn    bool // it left the beginning of a line
+	lines   wholeLines // to it
+	failing bool       // the last write did
 }
 
 // OpenLogFile opens a file, or creates it with mode 0640. Lines that cannot be written to it go to
@@ -33,7 +33,7 @@ func OpenLogFile(path string, fallback io.Writer) (*LogFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &LogFile{path: path, fallback: fallback, file: file}, nil
+	return &LogFile{path: path, fallback: fallback, file: file, lines: wholeLines{out: file}}, nil
 }
 
 // openLog lets the group read what others may not: a log has addresses of clients in it.
@@ -45,39 +45,29 @@ func openLog(path string) (*os.File, error) {
 	return file, nil
 }
 
-// Write appends lines. Those that the file does not take go to the fallback, whole.
+// Write appends lines. Those that the file does not take go to the fallback, whole. With an error neither took all:
+// it returns how many bytes of whole lines they took.
 func (f *LogFile) Write(lines []byte) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	err := f.mend()
-	if err == nil {
-		var n int
-		n, err = f.file.Write(lines)
-		if err != nil {
-			whole := 1 + bytes.LastIndexByte(lines[:n], '\n')
-			f.torn = n > whole
-			lines = lines[whole:]
-		}
-	}
+	n, err := f.lines.Write(lines)
 	if err == nil {
 		f.failing = false
-		return len(lines), nil
+		return n, nil
 	}
 	if !f.failing {
-		f.failing = true
-		complain := zerolog.New(f.fallback).With().Timestamp().Logger()
-		complain.Error().Err(err).Msg("cannot write the log file: its lines come here until it works")
+		f.failing = f.complain(err) == nil
 	}
-	return f.fallback.Write(lines)
+	rest, err := f.fallback.Write(lines[n:])
+	return n + rest, err
 }
 
-// mend ends a line of which a full disk took only the beginning, so that the next is not spoilt as well.
-func (f *LogFile) mend() error {
-	if !f.torn {
-		return nil
-	}
-	_, err := f.file.Write([]byte("\n"))
-	f.torn = err != nil
+// complain says in the fallback why lines come there.
+func (f *LogFile) complain(why error) error {
+	var line bytes.Buffer // zerolog itself would complain of a fallback that fails, in the midst of whatever is there
+	log := zerolog.New(&line).With().Timestamp().Logger()
+	log.Error().Err(why).Msg("cannot write the log file: its lines come here until it works")
+	_, err := f.fallback.Write(line.Bytes())
 	return err
 }
 
@@ -90,7 +80,7 @@ func (f *LogFile) Reopen() error {
 	}
 	f.mu.Lock()
 	old := f.file
-	f.file, f.failing, f.torn = file, false, false
+	f.file, f.lines, f.failing = file, wholeLines{out: file}, false
 	f.mu.Unlock()
 	return old.Close()
 }

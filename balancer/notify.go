@@ -4,12 +4,19 @@ import (
 	"weir/backend"
 )
 
-// event logs what happens to a backend, once, and acts on it.
+// event logs what happens to a backend, once, and acts on it. Each of that is contained for itself: whoever caused
+// the event, perhaps a session or the loop of many, has to go on, and a log that panics must not keep sessions at a
+// backend that is down.
 func (p *part) event(e backend.Event) {
-	p.logEvent(e)
+	what := "telling that backend " + e.Backend.Name() + " is " + string(e.To)
+	p.guard.Do(what, func() { p.logEvent(e) })
 	if f := p.onEvent.Load(); f != nil {
-		(*f)(p.name, e)
+		p.guard.Do(what, func() { (*f)(p.name, e) })
 	}
+	p.guard.Do("acting on a change of backend "+e.Backend.Name(), func() { p.act(e) })
+}
+
+func (p *part) act(e backend.Event) {
 	switch {
 	case e.To == backend.Down && p.cutsOnDown.Load():
 		p.frontend.CutBackend(e.Backend)

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"weir/backend"
+	"weir/backend/contain"
 	"weir/config"
 	"weir/frontend"
 )
@@ -17,6 +18,7 @@ import (
 type part struct {
 	name     string
 	log      zerolog.Logger
+	guard    *contain.Guard
 	frontend server
 	pool     *backend.Pool
 	onEvent  *atomic.Pointer[func(string, backend.Event)] // of the balancer
@@ -47,7 +49,7 @@ func (p *part) start(watching context.Context) {
 	p.watching, p.unwatch = context.WithCancel(watching)
 	p.stop, p.serving = stop, make(chan struct{})
 	go p.serve(accepting)
-	p.watchers.Go(func() { p.frontend.Watch(p.watching) })
+	p.watchers.Go(func() { p.guard.Keep(p.watching, "the watch on the sessions of frontend "+p.name, p.frontend.Watch) })
 	p.probing.Lock()
 	defer p.probing.Unlock()
 	p.probeAll(p.config)
@@ -71,7 +73,7 @@ func (p *part) probeAll(before *config.Frontend) {
 			next[s.Backend] = old
 			continue
 		}
-		next[s.Backend] = newProber(p.config, p.pool, s.Backend)
+		next[s.Backend] = newProber(p.config, p.pool, s.Backend, p.guard)
 	}
 	for b, old := range p.probers {
 		if next[b] != old {
@@ -97,7 +99,7 @@ func (p *part) isProbed(s *backend.Status) bool {
 func (p *part) probe(pr *prober) {
 	ctx, stop := context.WithCancel(p.watching)
 	pr.stop, pr.seen = stop, p.probes.of(pr.backend)
-	p.watchers.Go(func() { pr.run(ctx) })
+	p.watchers.Go(func() { p.guard.Keep(ctx, "the prober of backend "+pr.backend.Name(), pr.run) })
 }
 
 // setAdmin says what an operator wants of a backend. In maintenance it is not probed.

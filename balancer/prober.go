@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"weir/backend"
+	"weir/backend/contain"
 	"weir/backend/health"
 	"weir/backend/sockopt"
 	"weir/config"
@@ -24,12 +25,12 @@ type prober struct {
 }
 
 // newProber returns a prober that does not run yet.
-func newProber(c *config.Frontend, pool *backend.Pool, b *backend.Backend) *prober {
+func newProber(c *config.Frontend, pool *backend.Pool, b *backend.Backend, guard *contain.Guard) *prober {
 	network, address := probeAddress(b, &c.Health)
 	// From the addresses that sessions come from: a firewall, or the server itself, may treat others differently.
 	dialer := backend.NewDialer(c.Health.Timeout.Std(), sockopt.Options{}, sources(c.SourceAddress))
 	return &prober{
-		pool: pool, backend: b, loop: loop(&c.Health),
+		pool: pool, backend: b, loop: loop(&c.Health, guard),
 		probe: health.TCP(network, address, dialer.DialAddress),
 	}
 }
@@ -55,7 +56,7 @@ func probeAddress(b *backend.Backend, h *config.Health) (network, address string
 	return "tcp", net.JoinHostPort(host, port)
 }
 
-func loop(h *config.Health) health.Prober {
+func loop(h *config.Health, guard *contain.Guard) health.Prober {
 	return health.Prober{
 		Interval:     h.Interval.Std(),
 		FastInterval: h.FastInterval.Std(),
@@ -64,6 +65,7 @@ func loop(h *config.Health) health.Prober {
 		Fall:         h.Fall,
 		Jitter:       h.Jitter,
 		Random:       rand.Float64,
+		Guard:        guard,
 	}
 }
 

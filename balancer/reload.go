@@ -209,7 +209,7 @@ func (b *Balancer) follow(cfg *config.Config, next *prepared) error {
 	b.config, b.parts = cfg, append(parts, next.added...)
 	b.mu.Unlock()
 	for _, p := range next.removed {
-		b.leaving.Go(func() { p.leave(drain) })
+		b.leaving.Go(func() { b.guard.Do("the leaving of frontend "+p.name, func() { p.leave(drain) }) })
 	}
 	return nil
 }

@@ -61,10 +61,10 @@ func (b *Balancer) Upgrade(ctx context.Context, s Successor) (pid int, err error
 	}
 	defer ready.Close()
 	defer memory.Close() // also when the successor did not want it
-	go func() {
+	b.guard.Go("telling the new process what this one knows", func() {
 		memory.Write(s.Memory)
 		memory.Close()
-	}()
+	})
 	ctx, cancel := context.WithTimeout(ctx, s.Within)
 	defer cancel()
 	if err := awaitReady(ctx, ready); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -97,6 +98,17 @@ type running struct {
 
 func startFrontend(t *testing.T, first func(net.Conn) (net.Conn, error)) *running {
 	t.Helper()
+	return startFrontendWith(t, frontend.Options{Rules: frontend.Rules{MaxSessions: 1}}, func(n int, c net.Conn) (net.Conn, error) {
+		if n == 0 {
+			return first(c)
+		}
+		return c, nil
+	})
+}
+
+// startFrontendWith has each make of the n-th connection to the echo server what it likes.
+func startFrontendWith(t *testing.T, o frontend.Options, each func(n int, c net.Conn) (net.Conn, error)) *running {
+	t.Helper()
 	r := &running{log: newLog(), done: make(chan error, 1)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -110,17 +122,17 @@ func startFrontend(t *testing.T, first func(net.Conn) (net.Conn, error)) *runnin
 	if err != nil {
 		t.Fatal(err)
 	}
-	var once sync.Once
-	r.Copy, err = frontend.Open(t.Context(), frontend.Options{
-		Name: "f", Bind: []frontend.Bind{{Network: "tcp", Address: "127.0.0.1:0"}}, Pool: pool, Rules: frontend.Rules{MaxSessions: 1},
-		Stock: relay.NewStock(0), Log: zerolog.New(r.log),
-		Dial: func(ctx context.Context, b *backend.Backend) (c net.Conn, err error) {
-			if c, err = (&net.Dialer{}).DialContext(ctx, b.Network(), b.Address()); err == nil {
-				once.Do(func() { c, err = first(c) })
-			}
-			return c, err
-		},
-	})
+	var dialled atomic.Int64
+	o.Name, o.Bind, o.Pool = "f", []frontend.Bind{{Network: "tcp", Address: "127.0.0.1:0"}}, pool
+	o.Stock, o.Log = relay.NewStock(0), zerolog.New(r.log)
+	o.Dial = func(ctx context.Context, b *backend.Backend) (net.Conn, error) {
+		c, err := (&net.Dialer{}).DialContext(ctx, b.Network(), b.Address())
+		if err != nil {
+			return nil, err
+		}
+		return each(int(dialled.Add(1))-1, c)
+	}
+	r.Copy, err = frontend.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ type Copy struct {
 	*Frontend
 	roster  roster
 	changed chan struct{} // tells Watch of new limits
+	letting string        // what let does, for the guard
 
 	mu      sync.Mutex
 	doors   []*door
@@ -43,7 +44,7 @@ type door struct {
 
 // Open opens every listener, and accepts nobody yet. On an error nothing is left open.
 func Open(ctx context.Context, o Options) (*Copy, error) {
-	c := &Copy{Frontend: New(o), changed: make(chan struct{}, 1)}
+	c := &Copy{Frontend: New(o), changed: make(chan struct{}, 1), letting: "letting in a client of frontend " + o.Name}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	commit, _, err := c.Prepare(ctx, o.Bind, &o.Rules, o.Inherited)
 	if err != nil {
@@ -245,7 +246,7 @@ func (c *Copy) Watch(ctx context.Context) {
 		t := time.NewTimer(every)
 		select {
 		case <-t.C:
-			c.roster.sweep(time.Now())
+			c.roster.sweep(time.Now(), c.contains("sweep"))
 		case <-c.changed:
 		case <-ctx.Done():
 			t.Stop()
@@ -256,6 +257,13 @@ func (c *Copy) Watch(ctx context.Context) {
 }
 
 const forever = time.Duration(math.MaxInt64)
+
+// contains returns what keeps a panic of the frontend's sweep, or the like, from being more than that one's end. It
+// reports whether there was none.
+func (c *Copy) contains(what string) func(func()) bool {
+	what += " of frontend " + c.Options.Name
+	return func(f func()) bool { return c.Guard.Do(what, f) }
+}
 
 // CutBackend ends the sessions that a backend which went down still serves. One that only tries to
 // reach it will find another by itself.
@@ -281,10 +289,11 @@ func (c *Copy) accept(ctx context.Context, d *door) {
 	for {
 		client, err := l.Accept()
 		if err == nil {
-			t.over()
 			c.waitSlot(ctx)
-			c.let(client.(relay.Conn), d)
-			continue
+			if err = c.let(client.(relay.Conn), d); err == nil {
+				t.over()
+				continue
+			}
 		}
 		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
 			c.acceptWaiting(d)
@@ -312,12 +321,22 @@ func (c *Copy) acceptWaiting(d *door) {
 	}
 }
 
+// errPanicked is why a client was not let in. The guard has logged more.
+var errPanicked = errors.New("letting in a client panicked")
+
 // let begins the session of a client. The net package gives those of an inherited listener options of its own.
-func (c *Copy) let(client relay.Conn, d *door) {
-	if t, ok := client.(*net.TCPConn); ok && d.inherited {
-		c.Current().Socket.Set(t)
+func (c *Copy) let(client relay.Conn, d *door) error {
+	letIn := c.Guard.Do(c.letting, func() {
+		if t, ok := client.(*net.TCPConn); ok && d.inherited {
+			c.Current().Socket.Set(t)
+		}
+		c.start(client, d.bind)
+	})
+	if !letIn {
+		c.turnOut(client)
+		return errPanicked
 	}
-	c.start(client, d.bind)
+	return nil
 }
 
 // setDeadline makes Accept of l fail from then on. What is in the queue is accepted until then.

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"weir/backend"
+	"weir/backend/contain"
 	"weir/backend/sockopt"
 	"weir/frontend/relay"
 )
@@ -42,6 +43,9 @@ type Options struct {
 	Log   zerolog.Logger
 	// Sessions says which lines of sessions are written. nil: those that Log's level lets through.
 	Sessions *SessionLog
+	// Guard contains panics of what is no session's: sweeps, watchers, accepting. nil: one of the frontend's own,
+	// which logs them.
+	Guard *contain.Guard
 	// Rules holds at the start: see Frontend.Current.
 	Rules Rules
 }
@@ -91,6 +95,9 @@ type Frontend struct {
 
 // New returns a frontend that listens nowhere yet: that is its engine's part.
 func New(o Options) *Frontend {
+	if o.Guard == nil {
+		o.Guard = NewGuard(o.Log)
+	}
 	f := &Frontend{Options: o, own: NewSlots(0)}
 	f.Options.Rules = Rules{} // nobody is to go by these
 	f.SetRules(o.Rules)

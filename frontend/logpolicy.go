@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"weir/backend/contain"
 )
 
 // SessionLines says which sessions have a line in the log.
@@ -36,6 +38,9 @@ type SessionPolicy struct {
 //
 // A nil *SessionLog writes what the level of the frontend's log lets through.
 type SessionLog struct {
+	// Guard contains a panic of Tell, when a timer calls it. nil: nothing does.
+	Guard *contain.Guard
+
 	log     zerolog.Logger
 	policy  atomic.Pointer[SessionPolicy]
 	began   time.Time
@@ -145,6 +150,6 @@ func (l *SessionLog) take(most int) bool {
 func (l *SessionLog) drop() {
 	l.dropped.Add(1)
 	if l.untold.Add(1) == 1 {
-		time.AfterFunc(time.Second, l.Tell)
+		time.AfterFunc(time.Second, func() { l.Guard.Do("telling of lines of sessions that were dropped", l.Tell) })
 	}
 }

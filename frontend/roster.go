@@ -49,34 +49,50 @@ func (r *roster) remove(s *copySession) {
 
 // cutAll ends the sessions that match. They are cut after the lock is free, for closing takes time.
 func (r *roster) cutAll(match func(*copySession) bool, why Outcome) {
-	var found []*copySession
+	for _, s := range r.matching(match) {
+		s.cut(why)
+	}
+}
+
+func (r *roster) matching(match func(*copySession) bool) (found []*copySession) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	for s := r.head; s != nil; s = s.next {
 		if match(s) {
 			found = append(found, s)
 		}
 	}
-	r.mu.Unlock()
-	for _, s := range found {
-		s.cut(why)
-	}
+	return found
 }
 
-// sweep ends the sessions that are past one of their limits.
-func (r *roster) sweep(now time.Time) {
+// sweep ends the sessions that are past one of their limits. A session at which it panics, which contained tells,
+// is passed over: the others keep their limits.
+func (r *roster) sweep(now time.Time, contained func(func()) bool) {
 	type verdict struct {
 		session *copySession
 		why     Outcome
 	}
 	var over []verdict
 	r.mu.Lock()
-	for s := r.head; s != nil; s = s.next {
-		if why := s.overdue(now); why != unknown {
-			over = append(over, verdict{s, why})
-		}
+	for s := r.head; s != nil; {
+		contained(func() {
+			for s != nil {
+				at := s
+				s = s.next
+				if why := at.overdue(now); why != unknown {
+					over = append(over, verdict{at, why})
+				}
+			}
+		})
 	}
 	r.mu.Unlock()
-	for _, v := range over {
-		v.session.cut(v.why)
+	for len(over) > 0 {
+		contained(func() {
+			for len(over) > 0 {
+				v := over[0]
+				over = over[1:]
+				v.session.cut(v.why)
+			}
+		})
 	}
 }

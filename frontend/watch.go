@@ -21,9 +21,11 @@ func (s *copySession) watchClient() *watch {
 
 func (w *watch) run() {
 	defer close(w.over)
-	if untilGone(w.session.client, w.session.leavesOnEnd) {
-		w.session.cancel()
-	}
+	w.session.server.contains("watch on a client")(func() {
+		if untilGone(w.session.client, w.session.leavesOnEnd) {
+			w.session.cancel()
+		}
+	})
 }
 
 // stop ends the watching and leaves no trace on the socket.

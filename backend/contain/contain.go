@@ -5,8 +5,10 @@
 package contain
 
 import (
+	"context"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 )
 
 // Guard contains panics. A nil *Guard contains nothing: a panic goes on. It is safe for concurrent use.
@@ -45,6 +47,32 @@ func (g *Guard) Do(what string, f func()) (returned bool) {
 // Go calls f in a goroutine of its own.
 func (g *Guard) Go(what string, f func()) { go g.Do(what, f) }
 
+// keepPause is how long Keep waits before it calls again what panicked: what does so at once costs a line a second.
+const keepPause = time.Second
+
+// Keep calls f, which is to work until ctx ends, and calls it again a second after it panicked, until it returns or
+// ctx ends.
+func (g *Guard) Keep(ctx context.Context, what string, f func(context.Context)) {
+	for !g.Do(what, func() { f(ctx) }) {
+		pause := time.NewTimer(keepPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return
+		}
+	}
+}
+
+// Caught counts and reports a panic that the caller has recovered, with the stack it had. A nil *Guard lets it go on.
+func (g *Guard) Caught(what string, value any, stack []byte) {
+	if g == nil {
+		panic(value)
+	}
+	g.count.Add(1)
+	g.tell(Panic{What: what, Value: value, Stack: stack})
+}
+
 // Count returns how many panics were contained.
 func (g *Guard) Count() uint64 {
 	if g == nil {
@@ -55,13 +83,16 @@ func (g *Guard) Count() uint64 {
 
 // caught takes nil for the end of a goroutine (runtime.Goexit), which is no panic.
 func (g *Guard) caught(what string, value any) {
-	if value == nil {
-		return
+	if value != nil {
+		g.Caught(what, value, debug.Stack())
 	}
-	g.count.Add(1)
+}
+
+// tell reports a panic, and contains what the report does in its turn.
+func (g *Guard) tell(p Panic) {
 	if g.report == nil {
 		return
 	}
 	defer func() { _ = recover() }()
-	g.report(Panic{What: what, Value: value, Stack: debug.Stack()})
+	g.report(p)
 }

@@ -2,8 +2,11 @@ package contain_test
 
 import (
 	"bytes"
+	"context"
 	"runtime"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"weir/backend/contain"
 )
@@ -54,4 +57,36 @@ func TestANilGuardContainsNothing(t *testing.T) {
 	}()
 	var g *contain.Guard
 	g.Do("anything", func() { panic("broken") })
+}
+
+func TestKeepBeginsAnewAfterAPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, turns, began := contain.New(nil), 0, time.Now()
+		g.Keep(t.Context(), "the watcher", func(context.Context) {
+			if turns++; turns < 3 {
+				panic("broken")
+			}
+		})
+		if turns != 3 || g.Count() != 2 || time.Since(began) != 2*time.Second {
+			t.Errorf("%d turns, %d panics, %v; want 3, 2 and 2s", turns, g.Count(), time.Since(began))
+		}
+	})
+}
+
+func TestKeepEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	g := contain.New(nil)
+	g.Keep(ctx, "the watcher", func(context.Context) { cancel(); panic("broken") })
+	if g.Count() != 1 {
+		t.Errorf("count %d, want 1", g.Count())
+	}
+}
+
+func TestCaughtReportsWhatWasRecovered(t *testing.T) {
+	var got contain.Panic
+	g := contain.New(func(p contain.Panic) { got = p })
+	g.Caught("accepting", "broken", []byte("stack"))
+	if g.Count() != 1 || got.What != "accepting" || got.Value != "broken" || string(got.Stack) != "stack" {
+		t.Errorf("count %d, reported %+v", g.Count(), got)
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"weir/backend/contain"
 )
 
 // Defaults of what a Prober leaves out.
@@ -42,6 +44,9 @@ type Prober struct {
 	// Seen, if not nil, is called with every verdict, also an inconclusive one, before Run acts on it.
 	// It must not block.
 	Seen func(Verdict)
+	// Guard contains a panic of the probe, which makes a bad verdict, and of Seen and report. nil: one that tells
+	// nobody.
+	Guard *contain.Guard
 }
 
 // Change is a change of state.
@@ -97,6 +102,9 @@ func (p Prober) withDefaults() Prober {
 	if p.Seen == nil {
 		p.Seen = func(Verdict) {}
 	}
+	if p.Guard == nil {
+		p.Guard = contain.New(nil)
+	}
 	p.Rise, p.Fall = max(p.Rise, 1), max(p.Fall, 1)
 	p.Jitter = min(max(p.Jitter, 0), maxJitter)
 	return p
@@ -110,6 +118,7 @@ type target struct {
 	machine Machine
 	hung    *attempt // a probe that outlived its time
 	lastBad error
+	untold  *Change // report panicked: it is told again with the next verdict
 }
 
 // errTimeout is what a probe's context ended with when nobody called Run off.
@@ -123,12 +132,21 @@ func (t *target) ask(ctx context.Context) Verdict {
 		<-ctx.Done()
 		return t.hung.judge(fmt.Errorf("probe hangs: %w", errTimeout))
 	}
-	a := begin(ctx, t.probe)
+	a := begin(ctx, t.guarded)
 	v, ended := a.verdict(ctx)
 	if !ended {
 		t.hung = a
 	}
 	return v
+}
+
+// errPanicked is a bad verdict: who cannot be probed is not known to be well.
+var errPanicked = errors.New("probe panicked")
+
+func (t *target) guarded(ctx context.Context) error {
+	err := errPanicked
+	t.Guard.Do("a probe", func() { err = t.probe(ctx) })
+	return err
 }
 
 func (t *target) stillHangs() bool {
@@ -145,7 +163,7 @@ func (t *target) stillHangs() bool {
 
 // take brings a verdict before the machine.
 func (t *target) take(v Verdict) {
-	t.Seen(v)
+	t.Guard.Do("counting a verdict", func() { t.Seen(v) })
 	if v.Inconclusive {
 		return
 	}
@@ -154,11 +172,14 @@ func (t *target) take(v Verdict) {
 	}
 	needed := t.machine.needed()
 	if t.machine.Observe(v.Err == nil) {
-		t.report(Change{
+		t.untold = &Change{
 			Up:     t.machine.Up(),
 			Reason: t.lastBad,
 			Streak: fmt.Sprintf("%d of %d", needed, needed),
-		})
+		}
+	}
+	if t.untold != nil && t.Guard.Do("telling what probes have found", func() { t.report(*t.untold) }) {
+		t.untold = nil
 	}
 }
 

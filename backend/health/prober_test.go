@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"weir/backend/contain"
 )
 
 var errSick = errors.New("sick")
@@ -256,6 +258,72 @@ func TestProberSpreads(t *testing.T) {
 			if n := inSecond[second].Load(); n < 50 || n > 200 {
 				t.Errorf("second %d: got %d probes, want about %d", second, n, targets/10)
 			}
+		}
+	})
+}
+
+// B72: a probe that panics has not found its backend well, and the next is made all the same. A panic of those who are
+// told costs neither the verdict nor the change: that is told again.
+func TestB72PanicOfAProbe(t *testing.T) {
+	var verdicts []string
+	told := 0
+	guard := contain.New(nil)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		row := "++!!+"
+		p := Prober{Interval: time.Second, Rise: 1, Fall: 2, InitialUp: true, Guard: guard, Seen: func(v Verdict) {
+			verdicts = append(verdicts, fmt.Sprint(v.Err))
+			if len(verdicts) == 1 {
+				panic("Seen")
+			}
+		}}
+		p.Run(ctx, func(context.Context) error {
+			if row == "" {
+				cancel()
+				return nil
+			}
+			was := row[0]
+			if row = row[1:]; was == '!' {
+				panic("probe")
+			}
+			return nil
+		}, func(c Change) {
+			if told++; told == 1 {
+				if c.Up || c.Reason == nil || c.Reason.Error() != "probe panicked" {
+					t.Errorf("told %+v", c)
+				}
+				panic("report")
+			}
+			if !c.Up {
+				t.Errorf("told %+v, want that it is up again", c)
+			}
+		})
+	})
+	if want := "<nil> <nil> probe panicked probe panicked <nil>"; strings.Join(verdicts, " ") != want {
+		t.Errorf("verdicts %v, want %s", verdicts, want)
+	}
+	if told != 2 || guard.Count() != 4 {
+		t.Errorf("told %d times, %d panics; want 2 and 4", told, guard.Count())
+	}
+}
+
+// What could not be told is told with the next verdict, though that changes nothing.
+func TestReportThatPanickedIsToldAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		told := 0
+		p := Prober{Interval: time.Second, Fall: 1, InitialUp: true}
+		p.Run(ctx, func(context.Context) error { return errSick }, func(c Change) {
+			if told++; told == 2 {
+				cancel()
+				return
+			}
+			panic("report")
+		})
+		if told != 2 {
+			t.Errorf("told %d times, want 2", told)
 		}
 	})
 }

@@ -25,7 +25,9 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"weir/backend/contain"
 	"weir/config"
+	"weir/frontend"
 )
 
 // Options says where the door is and who may come in.
@@ -56,6 +58,8 @@ type Options struct {
 	// of which costs some 20 KB and a descriptor. One more, that has no place yet, costs a descriptor.
 	MaxConnections int
 	Log            zerolog.Logger
+	// Guard reports and counts panics. nil: one that logs them.
+	Guard *contain.Guard
 }
 
 // OptionsOf returns the options that a file asks for.
@@ -109,6 +113,9 @@ func New(o Options, op Operator) (*Door, error) {
 	}
 	if o.MaxConnections <= 0 {
 		o.MaxConnections = defaultConnections
+	}
+	if o.Guard == nil {
+		o.Guard = frontend.NewGuard(o.Log)
 	}
 	d := &Door{opts: o, operator: op, log: o.Log, unix: o.Network == "unix", hosts: o.names(), streams: make(chan struct{}, maxStreams)}
 	d.closing, d.endStreams = context.WithCancel(context.Background())

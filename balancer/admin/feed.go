@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"weir/backend/contain"
 )
 
 // feedBuffer is how many events wait for one reader: more than a reload of a large pool makes at once, and
@@ -15,6 +17,7 @@ const feedBuffer = 256
 // readers. A slow reader stops nobody: what does not fit its buffer is dropped, and an event of kind
 // "dropped" in their place tells it how many.
 type Feed struct {
+	guard   *contain.Guard // nil: none
 	mu      sync.Mutex
 	readers map[*reader]struct{}
 }
@@ -45,7 +48,7 @@ func (f *Feed) Read(ctx context.Context) <-chan Event {
 	}
 	f.readers[r] = struct{}{}
 	out := make(chan Event)
-	go f.pass(ctx, r, out)
+	f.guard.Go("handing on events", func() { f.pass(ctx, r, out) })
 	return out
 }
 

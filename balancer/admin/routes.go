@@ -87,7 +87,7 @@ func (d *Door) recovered(next http.Handler) http.Handler {
 			if reason == nil || reason == http.ErrAbortHandler {
 				return
 			}
-			d.log.Error().Str("path", r.URL.Path).Str("reason", fmt.Sprint(reason)).Bytes("stack", debug.Stack()).Msg("admin: panic")
+			d.opts.Guard.Caught("admin: "+r.Method+" "+r.URL.Path, reason, debug.Stack())
 			(&Problem{Status: http.StatusInternalServerError, Detail: "a panic, see the log"}).write(w)
 		}()
 		next.ServeHTTP(w, r)

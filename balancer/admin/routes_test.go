@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"weir/backend/contain"
 	"weir/balancer/admin"
 	"weir/config"
 )
@@ -161,7 +162,8 @@ func (panics) Status() admin.Status { panic("oh no") }
 func TestPanicIsOneRequest(t *testing.T) {
 	h := open(t, admin.Options{})
 	h.op.State.Frontends = nil
-	d, err := admin.New(admin.Options{Network: "unix", Address: socketPath(t)}, panics{h.op})
+	guard := contain.New(nil)
+	d, err := admin.New(admin.Options{Network: "unix", Address: socketPath(t), Guard: guard}, panics{h.op})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,6 +171,9 @@ func TestPanicIsOneRequest(t *testing.T) {
 	go func() { served <- d.Serve(t.Context()) }()
 	h.aim(d.Addr(), "http://")
 	h.do(t, "GET", "/v1/status", "").want(t, 500, "a panic, see the log")
+	if guard.Count() != 1 {
+		t.Errorf("%d panics are counted, want 1", guard.Count())
+	}
 	h.do(t, "GET", "/healthz", "").want(t, 200, "ok")
 	d.Close()
 	if err := <-served; err != nil {

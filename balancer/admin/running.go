@@ -51,6 +51,7 @@ type edit struct {
 // NewRunning returns the operator of a balancer that was made of a file.
 func NewRunning(r *Running) *Running {
 	r.file, r.changed = r.Balancer.Config(), make(map[place]edit)
+	r.feed.guard = r.Balancer.Guard()
 	r.Balancer.OnEvent(r.tell)
 	return r
 }

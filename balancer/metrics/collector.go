@@ -30,15 +30,31 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 // Collect sends what is true now.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	out := sender(ch)
-	out.reloads(c.b.Reloads())
-	out.counter(linesDropped, c.b.LinesDropped())
+	c.contained("of the whole", func() {
+		out.reloads(c.b.Reloads())
+		out.log(c.b)
+	})
 	views := c.b.Views()
 	for i := range views {
-		out.frontend(&views[i])
+		c.contained("of frontend "+views[i].Name, func() { out.frontend(&views[i]) })
 	}
 	if c.b.State() != "starting" { // nobody would answer
-		out.network(look(views, int(c.scrapes.Add(1))))
+		c.contained("of the network", func() { out.network(look(views, int(c.scrapes.Add(1)))) })
 	}
+	c.contained("of panics", func() { out.counter(panics, c.b.Panics()) }) // last, so that those of this scrape are there
+}
+
+// contained keeps a panic from ending the process: the registry collects in goroutines of its own, which net/http
+// does not look after.
+func (c *collector) contained(what string, f func()) {
+	c.b.Guard().Do("a scrape of the metrics "+what, f)
+}
+
+func (out sender) log(b *balancer.Balancer) {
+	dropped, lost := b.LogLines()
+	out.counter(logDropped, dropped)
+	out.counter(logLost, lost)
+	out.counter(linesDropped, b.LinesDropped())
 }
 
 func (out sender) reloads(r balancer.Reloads) {

@@ -76,6 +76,9 @@ func TestValues(t *testing.T) {
 			"weir_config_reloads_total,result=success":                                 0,
 			"weir_config_last_reload_successful":                                       1,
 			"weir_log_session_lines_dropped_total":                                     0,
+			"weir_log_lines_dropped_total":                                             0,
+			"weir_log_lines_lost_total":                                                0,
+			"weir_panics_total":                                                        0,
 		})
 		for _, series := range []string{
 			"weir_backend_probes_total,backend=dead,frontend=f,result=failed",
@@ -228,8 +231,8 @@ func TestLint(t *testing.T) {
 func TestAsDescribed(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
 	r.MustRegister(metrics.Collector(busy(t, "auto")))
-	if got := len(collect(t, r)); got != 25 {
-		t.Errorf("got %d metrics, this test knows 25", got)
+	if got := len(collect(t, r)); got != 28 {
+		t.Errorf("got %d metrics, this test knows 28", got)
 	}
 }
 
@@ -296,4 +299,19 @@ func TestNotRunning(t *testing.T) {
 		b = start(t, frontendFile("auto", "", backendTable("live", echo(t))))
 	})
 	gather(t, b).want(t, map[string]float64{"weir_sessions_active,frontend=f": 0})
+}
+
+// B72: a scrape that panics, which the registry does in goroutines of its own, is counted and no more.
+func TestB72PanicOfAScrape(t *testing.T) {
+	b := busy(t, "auto")
+	gone := make(chan prometheus.Metric)
+	close(gone) // sending to it panics
+	metrics.Collector(b).Collect(gone)
+	if n := b.Panics(); n < 3 {
+		t.Errorf("%d panics are counted, want one for each part", n)
+	}
+	s := gather(t, b)
+	if !atLeast(s, "weir_panics_total", 3) || !atLeast(s, "weir_sessions_active,frontend=f", 0) {
+		t.Error("the next scrape does not have all of it")
+	}
 }

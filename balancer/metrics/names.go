@@ -71,6 +71,12 @@ var (
 		"Whether the last reload came about: 1 or 0. Without any it is 1.")
 	reloadTime = desc("config_last_reload_success_timestamp_seconds",
 		"When the configuration that holds came to hold, in Unix time.")
+	panics = desc("panics_total",
+		"Panics that were contained, but for those of sessions, which have the outcome \"internal error\". Each is a fault of weir's: please report the stack in the log.")
+	logDropped = desc("log_lines_dropped_total",
+		"Lines of the log that did not fit the queue, for it is read too slowly.")
+	logLost = desc("log_lines_lost_total",
+		"Lines of the log that could not be written: the reader is gone, the disk is full, or stderr is closed.")
 	linesDropped = desc("log_session_lines_dropped_total",
 		"Lines of sessions that were not logged, for there were more than the log's rate.")
 )

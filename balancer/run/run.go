@@ -10,9 +10,7 @@ import (
 	"errors"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -33,6 +31,8 @@ type Options struct {
 	// Version is the program's.
 	Version string
 	Log     zerolog.Logger
+	// Lines is what writes the lines of Log.
+	Lines *balancer.LogWriter
 	// LogFile is where Log goes; nil: elsewhere.
 	LogFile *balancer.LogFile
 	// Settle has weir reload by itself when the file, or one that it names, has changed and has been still for
@@ -59,7 +59,6 @@ type runner struct {
 
 // Run serves until a signal ends it, and obeys the others.
 func Run(ctx context.Context, o Options, signals *Signals) error {
-	defer background(ctx, func(ctx context.Context) { o.LogFile.ReopenOnSignal(ctx, signals.reopen, o.Log) })()
 	handed := balancer.TakeHanded()
 	there, err := frontend.Inherit(handed.Files)
 	if err != nil {
@@ -81,11 +80,13 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 	if r.b, err = balancer.NewFrom(ctx, cfg, o.Log, there); err != nil {
 		return err
 	}
+	r.b.LogTo(o.Lines)
+	defer r.background(ctx, "opening the log file again", func(ctx context.Context) { o.LogFile.ReopenOnSignal(ctx, signals.reopen, o.Log) })()
 	r.running = admin.NewRunning(&admin.Running{
 		Balancer: r.b, Version: o.Version, File: r.file, Started: time.Now(), Successor: r.succeed,
 	})
 	if cfg.Admin.BindOn != (config.Address{}) {
-		door.Log, door.Metrics = o.Log, metrics.Handler(r.b, o.Version)
+		door.Log, door.Guard, door.Metrics = o.Log, r.b.Guard(), metrics.Handler(r.b, o.Version)
 		if r.door, err = admin.New(door, r.running); err != nil {
 			r.b.Close()
 			return err
@@ -94,7 +95,7 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 		r.running.Reloaded = r.door.Refresh
 	}
 	r.recall(handed.Memory)
-	return r.run(ctx, signals.all, handed, there)
+	return r.run(ctx, signals, handed, there)
 }
 
 // fits says what keeps sockets from being opened that are not there yet, and logs warnings.
@@ -149,20 +150,21 @@ func takeDoor(o *admin.Options, there *frontend.Inherited) (own bool, err error)
 	return own, nil
 }
 
-func (r *runner) run(parent context.Context, signals <-chan os.Signal, handed *balancer.Handed, there *frontend.Inherited) error {
+func (r *runner) run(parent context.Context, signals *Signals, handed *balancer.Handed, there *frontend.Inherited) error {
 	r.stop, r.endStop = context.WithCancel(parent)
 	r.now, r.endNow = context.WithCancel(parent)
 	defer r.endNow()
-	defer background(r.now, func(ctx context.Context) { r.obey(ctx, signals) })()
-	defer background(r.now, func(ctx context.Context) { r.announce(ctx, handed, there) })()
+	open, leave := context.WithCancel(r.now)
+	r.leave = leave // before there is an upgrade, which a signal may have asked for already
+	defer r.background(r.now, "obeying signals that end", func(ctx context.Context) { r.obey(ctx, signals.end) })()
+	defer r.background(r.now, "obeying signals that change", func(ctx context.Context) { r.obey(ctx, signals.change) })()
+	defer r.background(r.now, "telling who waits that weir serves", func(ctx context.Context) { r.announce(ctx, handed, there) })()
 	if r.settle > 0 {
-		defer background(r.stop, r.watch)()
+		defer r.background(r.stop, "watching the configuration", r.watch)()
 	}
 	if r.door != nil {
-		var open context.Context
-		open, r.leave = context.WithCancel(r.now)
-		defer background(open, r.running.Watch)()
-		defer background(open, r.openUp)()
+		defer r.background(open, "telling of refused sessions", r.running.Watch)()
+		defer r.background(open, "the operator's door", r.openUp)()
 	}
 	err := r.b.Run(r.stop, r.now)
 	if err == nil && r.now.Err() != nil {
@@ -187,30 +189,13 @@ func (r *runner) announce(ctx context.Context, handed *balancer.Handed, there *f
 	r.watchdog(ctx)
 }
 
-// Signals are those that a weir obeys, caught from the first moment on: one that comes early is not to end it.
-type Signals struct{ all, reopen chan os.Signal }
-
-// Catch begins to catch signals, until Release.
-func Catch() *Signals {
-	s := &Signals{make(chan os.Signal, 8), make(chan os.Signal, 1)}
-	signal.Notify(s.all, append([]os.Signal{os.Interrupt, syscall.SIGTERM}, runSignals...)...)
-	signal.Notify(s.reopen, balancer.SignalReopen) // without a log file too, or it would end weir
-	return s
-}
-
-// Release lets signals do again what they do to any process.
-func (s *Signals) Release() {
-	signal.Stop(s.all)
-	signal.Stop(s.reopen)
-}
-
-// background runs work until end is called, which waits for it.
-func background(parent context.Context, work func(context.Context)) (end func()) {
+// background runs work until end is called, which waits for it. Should work panic, it begins anew.
+func (r *runner) background(parent context.Context, what string, work func(context.Context)) (end func()) {
 	ctx, cancel := context.WithCancel(parent)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		work(ctx)
+		r.b.Guard().Keep(ctx, what, work)
 	}()
 	return func() { cancel(); <-done }
 }
@@ -222,15 +207,20 @@ func (r *runner) obey(ctx context.Context, signals <-chan os.Signal) {
 		case <-ctx.Done():
 			return
 		case s := <-signals:
-			switch s {
-			case signalReload:
-				r.reload(ctx)
-			case signalUpgrade:
-				r.upgrade(ctx)
-			default:
-				r.end()
-			}
+			r.b.Guard().Do("obeying "+s.String(), func() { r.act(ctx, s) })
 		}
+	}
+}
+
+// act does what one signal says.
+func (r *runner) act(ctx context.Context, s os.Signal) {
+	switch s {
+	case signalReload:
+		r.reload(ctx)
+	case signalUpgrade:
+		r.upgrade(ctx)
+	default:
+		r.end()
 	}
 }
 
@@ -317,8 +307,8 @@ func (r *runner) succeed(ctx context.Context) (pid int, err error) {
 	}
 	if r.door != nil { // whoever knocks from now on is the new one's guest
 		r.door.KeepSocket(true)
-		r.leave()
 	}
+	r.leave()
 	r.endStop()
 	return pid, nil
 }

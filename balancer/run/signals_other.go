@@ -13,7 +13,13 @@ const (
 	signalUpgrade = syscall.Signal(-2)
 )
 
-var runSignals []os.Signal
+var changeSignals []os.Signal
+
+// raise ends the process, as every signal does that there is here.
+func raise(os.Signal) { os.Exit(1) }
+
+// OutliveReaders has nothing to do: there is no SIGPIPE here.
+func OutliveReaders() {}
 
 func reloading() string { return "RELOADING=1" }
 

@@ -135,11 +135,9 @@ func (r *runner) watch(ctx context.Context) {
 	w := &watcher{
 		camera: camera{file: r.file, also: slices.DeleteFunc(
 			[]string{a.TokenFile, a.TLSCertificate, a.TLSKey, a.TLSClientCA}, func(name string) bool { return name == "" })},
-		settle: r.settle,
-		log:    r.log,
-		guard: contain.New(func(p contain.Panic) {
-			r.log.Error().Str("what", p.What).Any("panic", p.Value).Bytes("stack", p.Stack).Msg("a panic was contained")
-		}),
+		settle:    r.settle,
+		log:       r.log,
+		guard:     r.b.Guard(),
 		follows:   r.running.Follows,
 		takesAway: r.takesAway,
 		follow: func(ctx context.Context, read *config.Reading) {

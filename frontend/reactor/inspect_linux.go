@@ -20,8 +20,11 @@ const (
 	killAtATime = 16
 )
 
-// errStopped is told to who asks when the loops have stopped.
-var errStopped = errors.New("inspect sessions: the reactor has stopped")
+// What is told to who asks when the loops have stopped, or when the look itself went wrong.
+var (
+	errStopped  = errors.New("inspect sessions: the reactor has stopped")
+	errPanicked = errors.New("inspect sessions: it panicked, see the log")
+)
 
 // Sessions calls visit for every session that lives throughout, once, and perhaps for some that begin or end
 // meanwhile; on each core the newest come first. It ends when visit says false, or with the error of ctx. The
@@ -79,11 +82,11 @@ type walk struct {
 	infos    []frontend.Info
 	sessions []*session // that infos are about; by now they may be others
 	tcp      unix.TCPInfo
-	done     chan struct{}
+	done     chan bool // whether a step returned
 }
 
 func (p *port) newWalk(o frontend.Inspect) *walk {
-	return &walk{port: p, o: o, infos: make([]frontend.Info, 0, atATime), done: make(chan struct{}, 1)}
+	return &walk{port: p, o: o, infos: make([]frontend.Info, 0, atATime), done: make(chan bool, 1)}
 }
 
 // next has the loop make one step, and says whether there may be more.
@@ -96,9 +99,17 @@ func (w *walk) next(ctx context.Context) (more bool, err error) {
 
 // on has f run by the loop, and waits for that. After an error it may still run.
 func (w *walk) on(ctx context.Context, f func()) error {
-	w.port.Post(func() { f(); w.done <- struct{}{} })
+	w.port.Post(func() {
+		returned := false
+		defer func() { w.done <- returned }()
+		f()
+		returned = true
+	})
 	select {
-	case <-w.done:
+	case returned := <-w.done:
+		if !returned {
+			return errPanicked
+		}
 		return ctx.Err()
 	case <-ctx.Done():
 		return ctx.Err()
@@ -173,8 +184,7 @@ func (v victim) kill(why frontend.Outcome) bool {
 	if s.ID() != v.id || s.state == ended {
 		return false
 	}
-	defer loop.Contain(s)
-	s.cut(why)
+	s.cutAlone(why)
 	return true
 }
 

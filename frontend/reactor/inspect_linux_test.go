@@ -171,7 +171,7 @@ func TestWalkThatIsGivenUp(t *testing.T) {
 func TestWalkWhenTheLoopsHaveStopped(t *testing.T) {
 	stock := relay.NewStock(0)
 	defer stock.Close()
-	r, err := New(1, stock)
+	r, err := New(1, stock, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package reactor
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -311,6 +312,7 @@ func (p *port) acceptAll() {
 }
 
 func (l *listener) acceptAll() {
+	defer loop.Contain(l)
 	for l.accept() {
 	}
 }
@@ -342,9 +344,7 @@ func (l *listener) accept() bool {
 	fd, errno := loop.Accept(l.fd, &l.sa)
 	switch errno {
 	case 0:
-		l.pause = 0
-		p.start(fd, peer(&l.sa), l.bind)
-		return true
+		return l.let(fd)
 	case unix.EAGAIN, unix.EINTR:
 		p.GiveSlot()
 		return false
@@ -354,6 +354,23 @@ func (l *listener) accept() bool {
 	}
 	p.GiveSlot()
 	l.rest(os.NewSyscallError("accept4", errno))
+	return false
+}
+
+// errLetIn is why a client was not let in. The guard has logged more.
+var errLetIn = errors.New("letting in a client panicked")
+
+// let begins the session of a client. If that panics, it has none, and the next have to wait a little.
+func (l *listener) let(fd int) bool {
+	p := l.port
+	if p.Guard.Do(p.letting, func() { p.start(fd, peer(&l.sa), l.bind) }) {
+		l.pause = 0
+		return true
+	}
+	loop.ResetOnClose(fd)
+	loop.Close(fd)
+	p.GiveSlot()
+	l.rest(errLetIn)
 	return false
 }
 
@@ -385,7 +402,9 @@ func (l *listener) listenFor(events uint32) {
 	}
 }
 
-// Panicked logs what accepting should never do. The listener goes on.
+// Panicked reports what accepting should never do. The listener goes on, after a pause: it would be told of the same
+// client at once.
 func (l *listener) Panicked(value any, stack []byte) {
-	l.port.Log.Error().Interface("panic", value).Bytes("stack", stack).Msg("accepting panicked")
+	l.port.Guard.Caught("accepting from "+l.bind.Address, value, stack)
+	l.rest(errLetIn)
 }

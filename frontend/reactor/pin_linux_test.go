@@ -32,7 +32,7 @@ func TestPin(t *testing.T) {
 	}
 	stock := relay.NewStock(0)
 	defer stock.Close()
-	r, err := New(may.Count(), stock)
+	r, err := New(may.Count(), stock, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func dialFrom(t *testing.T, cpu int, address string) net.Conn {
 
 // With fewer loops than cores nothing is pinned.
 func TestPinWantsALoopForEachCore(t *testing.T) {
-	r, err := New(runtime.NumCPU()+1, nil)
+	r, err := New(runtime.NumCPU()+1, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package reactor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -91,9 +92,18 @@ func (s *session) resolve(b *backend.Backend) {
 	ctx, cancel := context.WithTimeout(context.Background(), p.Current().Dialer.Timeout())
 	go func() {
 		defer cancel()
-		found, err := p.Current().Dialer.Resolve(ctx, b)
+		found, err := p.resolve(ctx, b)
 		p.Post(func() { s.resolved(ticket, b, found, err) })
 	}()
+}
+
+// errResolve is why a name has no addresses. The guard has logged more.
+var errResolve = errors.New("the look-up panicked")
+
+func (p *port) resolve(ctx context.Context, b *backend.Backend) (found []netip.AddrPort, err error) {
+	err = fmt.Errorf("dial backend %s: %w", b.Name(), errResolve)
+	p.Guard.Do("the look-up of "+b.Address(), func() { found, err = p.Current().Dialer.Resolve(ctx, b) })
+	return found, err
 }
 
 // resolved goes on with the addresses, if the session still waits for these.

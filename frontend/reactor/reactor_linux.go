@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"weir/backend/contain"
 	"weir/frontend/reactor/loop"
 	"weir/frontend/relay"
 )
@@ -42,8 +43,9 @@ const keptBuffers, keptAttempts = 64, 1024
 // slab is how many sessions are made at a time, so that none pays for the allocator's rounding.
 const slab = 32
 
-// New makes n loops that do not run yet. Run them, then Close.
-func New(n int, stock *relay.Stock) (*Reactor, error) {
+// New makes n loops that do not run yet. Run them, then Close. guard keeps a panic from ending a loop; nil: nothing
+// does, but for those of a session.
+func New(n int, stock *relay.Stock, guard *contain.Guard) (*Reactor, error) {
 	r := &Reactor{over: make(chan struct{})}
 	for range n {
 		l, err := loop.New()
@@ -51,6 +53,7 @@ func New(n int, stock *relay.Stock) (*Reactor, error) {
 			r.Close()
 			return nil, err
 		}
+		l.Contain = func(f func()) { guard.Do("a loop of the reactor", f) }
 		r.cores = append(r.cores, &core{Loop: l, scratch: make([]byte, bufferSize), stock: stock})
 	}
 	return r, nil
@@ -91,11 +94,14 @@ func (r *Reactor) Close() {
 	}
 }
 
-// each runs f on every core and waits until all have, or ctx ends.
+// each runs f on every core and waits until all have, or ctx ends. One that panics has.
 func (r *Reactor) each(ctx context.Context, f func(i int, c *core)) {
 	done := make(chan struct{}, len(r.cores))
 	for i, c := range r.cores {
-		c.Post(func() { f(i, c); done <- struct{}{} })
+		c.Post(func() {
+			defer func() { done <- struct{}{} }()
+			f(i, c)
+		})
 	}
 	for range r.cores {
 		select {

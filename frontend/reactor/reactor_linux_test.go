@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"weir/backend"
+	"weir/backend/contain"
 	"weir/backend/sockopt"
 	"weir/frontend"
 	"weir/frontend/reactor/loop"
@@ -35,6 +36,12 @@ func TestSessionIsSmall(t *testing.T) {
 // serving runs one frontend with one backend on a reactor of one loop, and returns where it listens.
 func serving(t testing.TB, backendAddr netip.AddrPort) (netip.AddrPort, *Server) {
 	t.Helper()
+	return servingWith(t, backendAddr, nil)
+}
+
+// servingWith has a guard.
+func servingWith(t testing.TB, backendAddr netip.AddrPort, guard *contain.Guard) (netip.AddrPort, *Server) {
+	t.Helper()
 	pool, err := backend.NewPool(backend.PoolOptions{
 		Strategy: "cyclic",
 		Backends: []backend.Options{{Name: "b", Network: "tcp", Address: backendAddr.String(), Weight: 1, Up: true}},
@@ -43,13 +50,13 @@ func serving(t testing.TB, backendAddr netip.AddrPort) (netip.AddrPort, *Server)
 		t.Fatal(err)
 	}
 	stock := relay.NewStock(relay.MaxPipes)
-	r, err := New(1, stock)
+	r, err := New(1, stock, guard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s, err := r.Open(t.Context(), frontend.Options{
 		Name: "f", Bind: []frontend.Bind{{Network: "tcp4", Address: "127.0.0.1:0"}}, Pool: pool, Stock: stock,
-		Log: zerolog.Nop(),
+		Log: zerolog.Nop(), Guard: guard,
 		Rules: frontend.Rules{
 			Dialer:           backend.NewDialer(time.Second, sockopt.Options{}, nil),
 			HalfCloseTimeout: time.Minute, IdleTimeout: time.Minute, SessionTimeout: time.Hour,
@@ -231,7 +238,7 @@ func TestSockaddr(t *testing.T) {
 func TestHandOverBeforeServing(t *testing.T) {
 	stock := relay.NewStock(0)
 	defer stock.Close()
-	r, err := New(1, stock)
+	r, err := New(1, stock, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

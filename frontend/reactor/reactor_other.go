@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"weir/backend/contain"
 	"weir/frontend"
 	"weir/frontend/relay"
 )
@@ -22,7 +23,7 @@ type Reactor struct{}
 type Server struct{ frontend.Copy }
 
 // New fails.
-func New(int, *relay.Stock) (*Reactor, error) { return nil, errUnsupported }
+func New(int, *relay.Stock, *contain.Guard) (*Reactor, error) { return nil, errUnsupported }
 
 // Loops is 0.
 func Loops() int { return 0 }

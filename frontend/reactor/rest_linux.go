@@ -126,7 +126,10 @@ func (r *resting) Ready(events uint32) {
 func (r *resting) Expired(*loop.Timer) { r.drop() }
 
 // Panicked closes the socket.
-func (r *resting) Panicked(any, []byte) { r.drop() }
+func (r *resting) Panicked(value any, stack []byte) {
+	r.port.Guard.Caught("a socket that rests", value, stack)
+	r.drop()
+}
 
 func (p *port) takeResting() *resting {
 	if n := len(p.roused); n > 0 {

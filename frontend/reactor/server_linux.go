@@ -24,6 +24,7 @@ type Server struct {
 	ports   []*port // one for each core
 	options atomic.Pointer[options]
 
+	letting  string // what let does, for the guard
 	mu       sync.Mutex
 	bindings []*binding
 	serving  bool
@@ -70,7 +71,7 @@ type binding struct {
 
 // Open opens every listener on every core, and accepts nobody yet. On an error nothing is left open.
 func (r *Reactor) Open(ctx context.Context, o frontend.Options) (*Server, error) {
-	s := &Server{Frontend: frontend.New(o), reactor: r}
+	s := &Server{Frontend: frontend.New(o), reactor: r, letting: "letting in a client of frontend " + o.Name}
 	for _, c := range r.cores {
 		s.ports = append(s.ports, newPort(s, c))
 	}
@@ -164,8 +165,8 @@ func (b *binding) shut(serving bool) {
 	}
 	for _, l := range b.listeners {
 		l.port.Post(func() {
+			defer l.port.shut(l)
 			l.acceptAll()
-			l.port.shut(l)
 		})
 	}
 }
@@ -363,10 +364,16 @@ func (p *port) cutAll(b *backend.Backend, why frontend.Outcome) {
 	for s := p.sessions; s != nil; {
 		next := s.next
 		if b == nil || s.state == relaying && s.On(b) {
-			s.cut(why)
+			s.cutAlone(why)
 		}
 		s = next
 	}
+}
+
+// cutAlone cuts the session, and keeps a panic from the others.
+func (s *session) cutAlone(why frontend.Outcome) {
+	defer loop.Contain(s)
+	s.cut(why)
 }
 
 func (p *port) enter(s *session) {

@@ -109,6 +109,11 @@ func measureAll(ctx context.Context, o options, s *stage, r *report) error {
 			return err
 		}
 	}
+	if o.rows.MatchString(logRow) {
+		if err := measureLogging(ctx, o, s, r); err != nil {
+			return err
+		}
+	}
 	if o.rows.MatchString(callsRow) {
 		if err := measureCalls(ctx, s, r); err != nil {
 			return err
@@ -131,7 +136,7 @@ func measureAll(ctx context.Context, o options, s *stage, r *report) error {
 }
 
 // turn returns all in the order of a round, A B C and C B A by turns: the machine changes while it works.
-func turn(round int, all []*proxy) []*proxy {
+func turn[P any](round int, all []P) []P {
 	if round%2 == 0 {
 		return all
 	}

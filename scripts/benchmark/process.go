@@ -25,8 +25,16 @@ type process struct {
 // begin starts a program in a process group of its own. Call it from the main thread only: the kernel
 // ends the program when the thread that started it dies.
 func begin(name, path string, args ...string) (*process, error) {
+	return beginWriting(nil, name, path, args...)
+}
+
+// beginWriting is begin with a file for what the program says on stdout. nil: it is kept with the rest.
+func beginWriting(stdout *os.File, name, path string, args ...string) (*process, error) {
 	p := &process{name: name, cmd: exec.Command(path, args...), out: new(bytes.Buffer), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	if stdout != nil {
+		p.cmd.Stdout = stdout
+	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)

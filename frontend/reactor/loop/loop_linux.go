@@ -50,6 +50,10 @@ const (
 
 // Loop is one event loop.
 type Loop struct {
+	// Contain, if not nil, calls f and keeps a panic of f from ending the loop. All that it does runs in it; what is
+	// posted, and a handler's Panicked, each for itself. nil: such a panic goes on. It is set before Run.
+	Contain func(f func())
+
 	ep, wake int // owned; closed by Close
 	events   [maxEvents]unix.EpollEvent
 	places   []place
@@ -103,17 +107,23 @@ func (l *Loop) Close() {
 func (l *Loop) Run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	once := l.once // here, for a method value allocates
 	for !l.stopped {
-		n := l.wait()
-		l.now = time.Since(l.start)
-		l.turn++
-		for i := range l.events[:n] {
-			l.dispatch(&l.events[i])
-		}
-		l.runAgain()
-		l.expire()
-		l.runPosted()
+		l.guarded(once)
 	}
+}
+
+// once is one turn.
+func (l *Loop) once() {
+	n := l.wait()
+	l.now = time.Since(l.start)
+	l.turn++
+	for i := range l.events[:n] {
+		l.dispatch(&l.events[i])
+	}
+	l.runAgain()
+	l.expire()
+	l.runPosted()
 }
 
 // Stop makes Run return after this turn. It belongs to the loop: post it.
@@ -263,11 +273,28 @@ func (l *Loop) dispatch(e *unix.EpollEvent) {
 }
 
 func (l *Loop) ready(h Handler, events uint32) {
-	defer Contain(h)
+	defer l.contain(h)
 	h.Ready(events)
 }
 
-// Contain, deferred, keeps a panic from all handlers but h.
+// contain, deferred, keeps a panic from all handlers but h, and what h does about it from all.
+func (l *Loop) contain(h Handler) {
+	if r := recover(); r != nil {
+		stack := debug.Stack()
+		l.guarded(func() { h.Panicked(r, stack) })
+	}
+}
+
+// guarded runs what no handler answers for.
+func (l *Loop) guarded(f func()) {
+	if l.Contain == nil {
+		f()
+		return
+	}
+	l.Contain(f)
+}
+
+// Contain, deferred in what is posted, keeps a panic from all handlers but h.
 func Contain(h Handler) {
 	if r := recover(); r != nil {
 		h.Panicked(r, debug.Stack())
@@ -290,7 +317,7 @@ func (l *Loop) runPosted() {
 	l.mu.Unlock()
 	for i, f := range l.running {
 		l.running[i] = nil
-		f()
+		l.guarded(f)
 	}
 }
 

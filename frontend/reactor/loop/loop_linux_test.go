@@ -286,3 +286,52 @@ func BenchmarkTimers(b *testing.B) {
 		}
 	}
 }
+
+// What nobody answers for ends no loop that has Contain: neither what is posted, nor a handler that panics over its
+// own panic, by an event or a timer.
+func TestContainKeepsTheLoopGoing(t *testing.T) {
+	l, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	caught := make(chan any, 10)
+	l.Contain = func(f func()) {
+		defer func() {
+			if r := recover(); r != nil {
+				caught <- r
+			}
+		}()
+		f()
+	}
+	done := make(chan struct{})
+	go func() { l.Run(); close(done) }()
+	defer func() { l.Post(l.Stop); await(t, done); l.Close() }()
+	want := func(value any) {
+		t.Helper()
+		select {
+		case got := <-caught:
+			if got != value {
+				t.Errorf("caught %v, want %v", got, value)
+			}
+		case <-time.After(patience):
+			t.Fatalf("%v was not caught", value)
+		}
+	}
+	a, b := pair(t)
+	defer unix.Close(a)
+	defer unix.Close(b)
+	h := &probe{
+		ready:    func(uint32) { Recv(a, make([]byte, 10)); panic("ready") },
+		expired:  func(*Timer) { panic("expired") },
+		panicked: func(v any) { panic("over " + v.(string)) },
+	}
+	var timer Timer
+	on(t, l, func() { l.Add(a, unix.EPOLLIN|unix.EPOLLET&0xffffffff, h) })
+	unix.Write(b, []byte("hello"))
+	want("over ready")
+	on(t, l, func() { l.NewQueue().Arm(&timer, h, time.Millisecond) })
+	want("over expired")
+	l.Post(func() { panic("posted") })
+	want("posted")
+	on(t, l, func() {})
+}

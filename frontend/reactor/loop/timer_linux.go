@@ -114,6 +114,6 @@ func (l *Loop) expire() {
 }
 
 func (l *Loop) fire(t *Timer) {
-	defer Contain(t.handler)
+	defer l.contain(t.handler)
 	t.handler.Expired(t)
 }
