@@ -123,6 +123,39 @@ func TestSessionsInEveryPhase(t *testing.T) {
 	})
 }
 
+// What the log line of a session will say is told while it lives: how long it has waited and took to connect, in how
+// many attempts, and its class.
+func TestSessionsTellWhatTheLogWill(t *testing.T) {
+	everyEngine(t, func(t *testing.T, engine string) {
+		s := newServer(t)
+		w := startWeir(t, engine, `retries = 3`, to(deadAddress(t), "weight = 256")+to(s.addr(), `name = "db"`, "max_connections = 1", "weight = 1")+
+			queueTable(9)+noProbes+"[frontend.passive]\nfailures = 1\neject_for = \"1h\"\n"+class("other", "127.0.0.11")+class("ours", "127.0.0.12"))
+		client := dialFrom(t, "127.0.0.12", w.addr)
+		backend := s.accept()
+		settled(t, client, backend)
+		live := w.session(client, frontend.PhaseRelaying)
+		if live.Tries != 2 || live.Connect <= 0 || live.Waited <= 0 || live.Class != 1 {
+			t.Errorf("a session at its second backend tells %d tries, %v to connect, %v waited, class %d; want 2, more than 0 twice, 1",
+				live.Tries, live.Connect, live.Waited, live.Class)
+		}
+		if live.ClientTCP.RTTVar <= 0 || live.BackendTCP.RTTVar <= 0 {
+			t.Errorf("TCP_INFO without variance: %+v and %+v", live.ClientTCP, live.BackendTCP)
+		}
+		waiting := dialFrom(t, "127.0.0.11", w.addr)
+		w.session(waiting, frontend.PhaseQueued)
+		eventually(t, "a session that is queued to say for how long", func() bool {
+			i := w.session(waiting, frontend.PhaseQueued)
+			return i.Waited > 20*time.Millisecond && i.Waited <= time.Since(i.Accepted) && i.Class == 0
+		})
+		finishBoth(t, client, backend)
+		line := w.wantEnd(frontend.Normal, "--")
+		if line.Tries != live.Tries || milliseconds(line.WaitedMS).Round(time.Millisecond) != live.Waited.Round(time.Millisecond) ||
+			milliseconds(line.ConnectMS).Round(time.Millisecond) != live.Connect.Round(time.Millisecond) {
+			t.Errorf("the log says %+v, and was told before: %+v", line, live)
+		}
+	})
+}
+
 func finishBoth(t *testing.T, client, backend *net.TCPConn) {
 	t.Helper()
 	client.CloseWrite()

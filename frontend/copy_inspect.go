@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"syscall"
+	"time"
 )
 
 // Sessions calls visit for every session that lives throughout, once, and perhaps for some that begin or end
@@ -51,7 +52,7 @@ func (c *Copy) walk(ctx context.Context, f func(*copySession) bool) error {
 // info tells what is known of the session now.
 func (s *copySession) info(i *Info, o Inspect) {
 	s.Describe(i)
-	i.Phase = s.stage()
+	i.In(s.stage(), time.Now())
 	pair := s.pair.Load()
 	if pair == nil {
 		if o.TCP {

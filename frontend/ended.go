@@ -81,9 +81,9 @@ func (e *Ended) add(s *Session, end *Ending) {
 	p.number = number
 	p.past = past{
 		id: s.id, frontend: s.frontend, client: s.from, backend: s.chosen.Load(), accepted: s.accepted,
-		waited: s.waited, connect: s.connect, total: end.At.Sub(s.accepted),
+		waited: s.waited.get(), connect: s.connect.get(), total: end.At.Sub(s.accepted),
 		up: end.BytesUp, down: end.BytesDown, err: end.Err,
-		tries: int32(s.tries), outcome: end.Outcome, phase: end.Phase,
+		tries: s.tries.Load(), outcome: end.Outcome, phase: end.Phase,
 	}
 }
 

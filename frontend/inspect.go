@@ -22,6 +22,13 @@ type Info struct {
 	// Phase is how far the session has come, in words: see PhaseConnecting and so on.
 	Phase    string
 	Accepted time.Time
+	// Waited is from accept until the backend was chosen, or for one that is queued until now; Connect is the
+	// time the last finished attempt to connect took, and Tries how many attempts have finished. They are what
+	// the log line will say, unless there are more attempts.
+	Waited, Connect time.Duration
+	Tries           int
+	// Class is the class of the client in its pool, as in [backend.Request].
+	Class int
 	// BytesUp were delivered to the backend, BytesDown to the client.
 	BytesUp, BytesDown int64
 	// Idle is for how long no byte has moved, either way. -1: not known, or nothing is relayed yet.
@@ -50,6 +57,8 @@ type TCP struct {
 	Known bool
 	// RTT is the smoothed round-trip time.
 	RTT time.Duration
+	// RTTVar is how much that varies: the mean deviation (RFC 6298 §2).
+	RTTVar time.Duration
 	// Retransmits counts the segments that were sent again since the connection began.
 	Retransmits uint32
 }
@@ -63,5 +72,14 @@ func (s *Session) Describe(i *Info) {
 	*i = Info{
 		ID: s.id, Frontend: s.frontend.Options.Name, Client: s.from, Backend: s.backendName(),
 		Accepted: s.accepted, Idle: -1,
+		Waited: s.waited.get(), Connect: s.connect.get(), Tries: int(s.tries.Load()), Class: s.admitted.class,
+	}
+}
+
+// In sets the phase that the session is in now.
+func (i *Info) In(phase string, now time.Time) {
+	i.Phase = phase
+	if phase == PhaseQueued {
+		i.Waited = now.Sub(i.Accepted)
 	}
 }

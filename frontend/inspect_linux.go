@@ -9,7 +9,10 @@ import (
 
 // TCPOf translates what the kernel tells.
 func TCPOf(i *unix.TCPInfo) TCP {
-	return TCP{Known: true, RTT: time.Duration(i.Rtt) * time.Microsecond, Retransmits: i.Total_retrans}
+	return TCP{
+		Known: true, RTT: time.Duration(i.Rtt) * time.Microsecond, RTTVar: time.Duration(i.Rttvar) * time.Microsecond,
+		Retransmits: i.Total_retrans,
+	}
 }
 
 // lookAt asks the kernel about a socket. quiet is for how long no data has come or gone, -1 if it is not TCP.

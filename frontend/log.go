@@ -42,7 +42,7 @@ func (s *Session) logOpened(local func() net.Addr) {
 }
 
 func (s *Session) logRetry(err error) {
-	s.event(s.frontend.Log.Debug()).Err(err).Int("tries", s.tries).Msg("trying another backend")
+	s.event(s.frontend.Log.Debug()).Err(err).Int32("tries", s.tries.Load()).Msg("trying another backend")
 }
 
 // logServed writes the one line that tells all of a session. session-log.schema.json describes it.
@@ -52,9 +52,9 @@ func (s *Session) logServed(end *Ending) {
 		return
 	}
 	e.Str("backend", s.backendName()).
-		Float64("waited_ms", ms(s.waited)).Float64("connect_ms", ms(s.connect)).
+		Float64("waited_ms", ms(s.waited.get())).Float64("connect_ms", ms(s.connect.get())).
 		Float64("total_ms", ms(end.At.Sub(s.accepted))).
-		Int64("bytes_up", end.BytesUp).Int64("bytes_down", end.BytesDown).Int("tries", s.tries).
+		Int64("bytes_up", end.BytesUp).Int64("bytes_down", end.BytesDown).Int32("tries", s.tries.Load()).
 		Str("outcome", end.Outcome.String()).Str("code", end.Outcome.code(end.Phase)).
 		AnErr("error", end.Err).
 		Msg("served connection")

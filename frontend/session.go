@@ -12,7 +12,7 @@ import (
 )
 
 // Session is what both engines know of one client connection, and what they decide about it. The
-// engine that runs it owns it: only [Session.On] may be called from elsewhere.
+// engine that runs it owns it: only [Session.On] and [Session.Describe] may be called from elsewhere.
 type Session struct {
 	frontend *Frontend
 	id       uint64
@@ -23,12 +23,18 @@ type Session struct {
 	chosen   atomic.Pointer[backend.Backend] // last
 
 	accepted time.Time
-	waited   time.Duration // from accept to the lease that was used
-	connect  time.Duration // of the attempt that succeeded, or the last
-	asked    atomic.Int64  // nanoseconds from accept to the client's first bytes; 0: none yet
-	tries    int
+	waited   duration     // from accept to the lease that was used
+	connect  duration     // of the attempt that succeeded, or the last
+	asked    atomic.Int64 // nanoseconds from accept to the client's first bytes; 0: none yet
+	tries    atomic.Int32
 	settled  bool
 }
+
+// duration is written by the session's engine, and read by whoever describes the session.
+type duration struct{ ns atomic.Int64 }
+
+func (d *duration) set(to time.Duration) { d.ns.Store(int64(to)) }
+func (d *duration) get() time.Duration   { return time.Duration(d.ns.Load()) }
 
 // Quest is what a session needs only until it has a backend. The engine owns it, and may use it for another
 // session then.
@@ -61,7 +67,9 @@ func (f *Frontend) Begin(s *Session, q *Quest, from netip.AddrPort, a Admitted, 
 	s.quest = q
 	s.lease = backend.Lease{}
 	s.chosen.Store(nil)
-	s.waited, s.connect, s.tries = 0, 0, 0
+	s.waited.set(0)
+	s.connect.set(0)
+	s.tries.Store(0)
 	s.asked.Store(0)
 	s.settled = false
 	f.counters.Opened.Add(1)
@@ -96,7 +104,7 @@ func (s *Session) Claim(now time.Time) (b *backend.Backend, pause time.Duration,
 
 // Leave gives up the session's place in the queue.
 func (s *Session) Leave(now time.Time) {
-	s.waited = now.Sub(s.accepted)
+	s.waited.set(now.Sub(s.accepted))
 	s.timeQueue(nil, now)
 	s.frontend.Pool.Leave(&s.quest.waiter)
 }
@@ -109,7 +117,7 @@ func (s *Session) chose(l backend.Lease, again bool, err error, now time.Time) (
 	s.lease = l
 	b := l.Backend()
 	s.chosen.Store(b)
-	s.waited = now.Sub(s.accepted)
+	s.waited.set(now.Sub(s.accepted))
 	if !again {
 		return b, 0, nil
 	}
@@ -144,8 +152,8 @@ func Unchosen(err error) Outcome {
 
 // Connected reports that the chosen backend was reached, from that local address.
 func (s *Session) Connected(took time.Duration, local func() net.Addr) {
-	s.tries++
-	s.connect = took
+	s.tries.Add(1)
+	s.connect.set(took)
 	s.quest = nil
 	s.frontend.counters.Connect.Observe(took)
 	s.lease.Connected(took)
@@ -163,7 +171,7 @@ func (s *Session) Asked(now time.Time) { s.asked.Store(max(1, int64(now.Sub(s.ac
 func (s *Session) Answered(now time.Time) {
 	since := time.Duration(s.asked.Load())
 	if since == 0 {
-		since = s.waited + s.connect
+		since = s.waited.get() + s.connect.get()
 	}
 	s.lease.FirstByte(now.Sub(s.accepted) - since)
 }
@@ -175,12 +183,12 @@ func (s *Session) Unanswered() { s.lease.Unanswered() }
 // choose again: no byte of the client's was used up, so nothing is lost. outcome is what it means if
 // the session ends now.
 func (s *Session) Failed(err error, took time.Duration) (retry bool, outcome Outcome) {
-	s.tries++
-	s.connect = took
+	s.tries.Add(1)
+	s.connect.set(took)
 	failure := backend.Classify(err)
 	s.quest.request.Exclude(s.lease.Backend())
 	s.lease.Failed(failure)
-	retry = failure != backend.FailureCanceled && s.tries <= s.frontend.Current().Retries
+	retry = failure != backend.FailureCanceled && int(s.tries.Load()) <= s.frontend.Current().Retries
 	if retry {
 		s.logRetry(err)
 	}

@@ -181,7 +181,7 @@ func (v victim) kill(why frontend.Outcome) bool {
 // info writes down what is known of the session, on its loop.
 func (s *session) info(i *frontend.Info, o frontend.Inspect, scratch *unix.TCPInfo) {
 	s.Describe(i)
-	i.Phase = s.stage()
+	i.In(s.stage(), time.Now())
 	i.BytesUp, i.BytesDown = s.up.moved, s.down.moved
 	if s.attempt == nil {
 		i.Idle = s.port.Elapsed() - s.touched
