@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"weir/backend"
+	"weir/backend/contain"
 	"weir/backend/sockopt"
 	"weir/frontend/relay"
 )
@@ -37,6 +38,9 @@ type Options struct {
 	Slots *Slots
 	// Stock lends pipes and buffers to all frontends.
 	Stock *relay.Stock
+	// Guard contains the panics of what looks at sessions from outside. nil: the frontend has one of its own, which
+	// logs them.
+	Guard *contain.Guard
 	// Ended keeps the sessions of all frontends that ended last. nil: none are kept.
 	Ended *Ended
 	Log   zerolog.Logger
@@ -62,6 +66,9 @@ type Rules struct {
 	IdleTimeout, HalfCloseTimeout, SessionTimeout time.Duration
 	// SessionJitter shortens each session's SessionTimeout by up to this many percent.
 	SessionJitter int
+	// DeadPeerTimeout ends a session of which a peer leaves data unacknowledged for that long, and answers nothing
+	// else either. 0: the kernel decides. Linux only.
+	DeadPeerTimeout time.Duration
 	// MaxSessions bounds the sessions at one time. 0: bounded by Slots alone.
 	MaxSessions int
 	// QueueTimeout is how long a session waits in the pool's queue.
@@ -93,6 +100,9 @@ type Frontend struct {
 func New(o Options) *Frontend {
 	f := &Frontend{Options: o, own: NewSlots(0)}
 	f.Options.Rules = Rules{} // nobody is to go by these
+	if f.Guard == nil {
+		f.Guard = contain.New(f.logContained)
+	}
 	f.SetRules(o.Rules)
 	return f
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"weir/backend/contain"
 	"weir/frontend/relay"
 )
 
@@ -24,6 +25,11 @@ func (f *Frontend) LogNoAccept(err error) {
 		return
 	}
 	f.Log.Error().Str("frontend", f.Options.Name).Err(err).Msg("cannot accept: trying again until it works")
+}
+
+func (f *Frontend) logContained(p contain.Panic) {
+	f.Log.Error().Str("frontend", f.Options.Name).Str("what", p.What).Interface("panic", p.Value).Bytes("stack", p.Stack).
+		Msg("a panic was contained: everything else goes on")
 }
 
 // LogServing says that a client was accepted.

@@ -1,9 +1,6 @@
 package frontend
 
-import (
-	"sync"
-	"time"
-)
+import "sync"
 
 // roster is all sessions of a frontend, for those who look at them from outside.
 type roster struct {
@@ -12,16 +9,8 @@ type roster struct {
 	cursors []*cursor
 }
 
-// entry is a session's place in the roster, and what the sweep remembers of it.
-type entry struct {
-	prev, next *copySession
-	endsAt     time.Time // zero: never
-	moved      int64     // bytes relayed at the last change that a sweep saw
-	acked      uint64    // bytes acknowledged at the last sweep in silence
-	quietSince time.Time
-	checked    bool // acked is known
-	halfClosed bool
-}
+// entry is a session's place in the roster.
+type entry struct{ prev, next *copySession }
 
 func (r *roster) add(s *copySession) {
 	r.mu.Lock()
@@ -59,24 +48,5 @@ func (r *roster) cutAll(match func(*copySession) bool, why Outcome) {
 	r.mu.Unlock()
 	for _, s := range found {
 		s.cut(why)
-	}
-}
-
-// sweep ends the sessions that are past one of their limits.
-func (r *roster) sweep(now time.Time) {
-	type verdict struct {
-		session *copySession
-		why     Outcome
-	}
-	var over []verdict
-	r.mu.Lock()
-	for s := r.head; s != nil; s = s.next {
-		if why := s.overdue(now); why != unknown {
-			over = append(over, verdict{s, why})
-		}
-	}
-	r.mu.Unlock()
-	for _, v := range over {
-		v.session.cut(v.why)
 	}
 }
