@@ -83,7 +83,7 @@ func (s *sweeper) sweep(ctx context.Context) time.Duration {
 	what := "the sweep of frontend " + s.Options.Name
 	s.walk(ctx, func(c *copySession) bool {
 		if !s.Guard.Do(what, func() { c.judge(&g) }) {
-			c.cut(InternalError) // or it would panic at each sweep
+			s.Guard.Do(what, func() { c.cut(InternalError) }) // or it would panic at each sweep
 		}
 		return true
 	})
