@@ -26,14 +26,15 @@ var mayImport = map[string][]string{
 	"weir/balancer/run":          {"weir/balancer", "weir/balancer/...", "weir/config", "weir/frontend", "weir/backend/contain"},
 	"weir/balancer/metrics":      {"weir/balancer", "weir/frontend/...", "weir/backend/..."},
 	"weir/config":                {},
-	"weir/frontend":              {"weir/backend/contain", "weir/backend/histogram", "weir/frontend/access", "weir/frontend/rate", "weir/frontend/refusal", "weir/frontend/relay", "weir/frontend/preface", "weir/backend", "weir/backend/sockopt"},
+	"weir/frontend":              {"weir/backend/contain", "weir/backend/histogram", "weir/frontend/access", "weir/frontend/rate", "weir/frontend/refusal", "weir/frontend/relay", "weir/frontend/preface", "weir/frontend/pulse", "weir/backend", "weir/backend/sockopt"},
 	"weir/frontend/access":       {},
 	"weir/frontend/rate":         {},
 	"weir/frontend/refusal":      {},
 	"weir/frontend/relay":        {},
 	"weir/frontend/preface":      {},
+	"weir/frontend/pulse":        {},
 	"weir/frontend/reactor":      {"weir/backend/contain", "weir/frontend", "weir/frontend/refusal", "weir/frontend/relay", "weir/frontend/preface", "weir/frontend/reactor/...", "weir/backend", "weir/backend/sockopt"},
-	"weir/frontend/reactor/loop": {},
+	"weir/frontend/reactor/loop": {"weir/frontend/pulse"},
 	"weir/backend":               {"weir/backend/..."},
 	"weir/backend/histogram":     {},
 	"weir/backend/learn":         {},
@@ -61,7 +62,7 @@ var onlyIn = map[string][]string{
 
 // pure holds what decides without doing: no I/O, no logging, no clock of its own. A name that ends in .go
 // is one file of a package that is not pure as a whole.
-var pure = []string{"backend/learn", "backend/strategy", "frontend/access", "frontend/preface", "frontend/rate", "frontend/refusal", "backend/health/machine.go", "backend/health/passive.go"}
+var pure = []string{"backend/learn", "backend/strategy", "frontend/access", "frontend/preface", "frontend/pulse", "frontend/deadline.go", "frontend/rate", "frontend/refusal", "backend/health/machine.go", "backend/health/passive.go"}
 
 // pureImports are fit for a pure package beside the ones that compute.
 var pureImports = []string{

@@ -174,6 +174,7 @@ func rules(c, before *config.Frontend, had *frontend.Rules) (*frontend.Rules, er
 		HalfCloseTimeout: c.HalfCloseTimeout.Std(),
 		SessionTimeout:   c.SessionTimeout.Std(),
 		SessionJitter:    c.SessionJitter,
+		DeadPeerTimeout:  c.DeadPeerTimeout.Std(),
 		MaxSessions:      c.MaxSessions,
 		QueueTimeout:     c.Queue.Timeout.Std(),
 		LeaveOnEnd:       c.Queue.LeaveOnEnd,

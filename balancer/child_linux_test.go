@@ -171,7 +171,7 @@ func beWeir() error {
 	if err != nil {
 		return err
 	}
-	b, err := balancer.New(context.Background(), cfg, zerolog.New(os.Stderr))
+	b, err := balancer.New(context.Background(), cfg, zerolog.New(os.Stderr).With().Timestamp().Logger())
 	if err != nil {
 		return err
 	}

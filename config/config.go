@@ -42,7 +42,7 @@ type Frontend struct {
 	// ConnectTimeout bounds one attempt to connect to one backend. More than 0. Default 5s.
 	ConnectTimeout Duration `toml:"connect_timeout"`
 	// IdleTimeout ends a session in which no byte moved either way for this long. 0, the default:
-	// never; keepalive and user_timeout find dead peers.
+	// never; keepalive and dead_peer_timeout find dead peers.
 	IdleTimeout Duration `toml:"idle_timeout"`
 	// HalfCloseTimeout ends a session of which one side has finished sending and the other stayed
 	// silent for this long. 0: never. Default 5m.
@@ -59,9 +59,13 @@ type Frontend struct {
 	Keepalive Keepalive `toml:"keepalive"`
 	// UserTimeout is TCP_USER_TIMEOUT (RFC 5482) on both sockets of a session: sent data that stays
 	// unacknowledged, or untransmitted because the peer's window is closed, for this long ends the
-	// connection. At least 1ms, at most 596h (the kernel's int of milliseconds). 0: the kernel's own
-	// limit, about 15 minutes. Default 30s. Linux only.
+	// connection. It ends peers that are there, but pause. At least 1ms, at most 596h (the kernel's int of
+	// milliseconds). 0, the default: the kernel's own limit, about 15 minutes. Linux only.
 	UserTimeout Duration `toml:"user_timeout"`
+	// DeadPeerTimeout ends a session of which one peer is gone: sent data is unacknowledged for this long, and the
+	// peer answers nothing else either. One that is there, but does not read, is kept. 1s to 24h. 0: what the kernel
+	// does, after about 15 minutes. Default 30s. Linux only.
+	DeadPeerTimeout Duration `toml:"dead_peer_timeout"`
 	// MaxSessions bounds the sessions of this frontend at one time; further clients wait in the
 	// kernel's accept queue. 0, the default: bounded by file descriptors only.
 	MaxSessions int `toml:"max_sessions"`

@@ -18,14 +18,13 @@ const (
 	defaultOnNoBackend      = "refuse" // one way to say no, whatever the reason
 	defaultOnRefuse         = "close"  // a clean end; clients treat a reset as a fault of the network
 
-	// 60s + 6 × 10s finds a dead peer in two minutes, or with user_timeout in 70s: well before NAT
-	// tables and cloud load balancers (350 s and up) forget the connection. The kernel's own default
+	// 60s + 6 × 10s finds a dead peer that nothing is sent to in two minutes: well before NAT tables and cloud load balancers (350 s and up) forget the connection. The kernel's own default
 	// takes 2 h 11 min.
 	defaultKeepaliveIdle     = Duration(60 * time.Second)
 	defaultKeepaliveInterval = Duration(10 * time.Second)
 	defaultKeepaliveCount    = 6
 	// Long enough for a spanning tree or a Wi-Fi roam, short enough that nobody waits 15 minutes.
-	defaultUserTimeout = Duration(30 * time.Second)
+	defaultDeadPeerTimeout = Duration(30 * time.Second)
 
 	defaultWeight = 1
 
@@ -86,7 +85,7 @@ func (f *Frontend) setDefaults() {
 	f.ConnectTimeout = defaultConnectTimeout
 	f.HalfCloseTimeout = defaultHalfCloseTimeout
 	f.Retries = defaultRetries
-	f.UserTimeout = defaultUserTimeout
+	f.DeadPeerTimeout = defaultDeadPeerTimeout
 	f.Failback = defaultFailback
 	f.OnNoBackend = defaultOnNoBackend
 	f.OnRefuse = defaultOnRefuse

@@ -60,7 +60,7 @@ func TestMiniBalancerFile(t *testing.T) {
 			HalfCloseTimeout: Duration(5 * time.Minute),
 			Retries:          2,
 			Keepalive:        Keepalive{Duration(60 * time.Second), Duration(10 * time.Second), 6},
-			UserTimeout:      Duration(30 * time.Second),
+			DeadPeerTimeout:  Duration(30 * time.Second),
 			Engine:           "auto",
 			Failback:         "auto",
 			OnNoBackend:      "refuse",

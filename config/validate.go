@@ -23,9 +23,12 @@ const (
 const (
 	// A probe every 10 ms is a load test; less is a typing error.
 	minHealthInterval = Duration(10 * time.Millisecond)
-	maxRetries        = 100
-	maxWeight         = 1000
-	forever           = Duration(math.MaxInt64)
+	// Less than a second is less than two retransmissions on many ways; for more than a day there is 0.
+	minDeadPeerTimeout = Duration(time.Second)
+	maxDeadPeerTimeout = Duration(24 * time.Hour)
+	maxRetries         = 100
+	maxWeight          = 1000
+	forever            = Duration(math.MaxInt64)
 )
 
 // validator checks what was decoded. It changes nothing; where a value stands it knows from the index.
@@ -61,6 +64,7 @@ func (v *validator) frontend(f *Frontend) {
 	v.count(&f.Retries, 0, maxRetries)
 	v.keepalive(&f.Keepalive)
 	v.durationOrZero(&f.UserTimeout, minUserTimeout, maxUserTimeout)
+	v.durationOrZero(&f.DeadPeerTimeout, minDeadPeerTimeout, maxDeadPeerTimeout)
 	v.count(&f.MaxSessions, 0, maxCount)
 	v.count(&f.Backlog, 0, maxCount)
 	v.some(f, &f.Backends, len(f.Backends), "backend", `a frontend forwards somewhere: [[frontend.backend]] with forward_to = "127.0.0.1:8080"`)

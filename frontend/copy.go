@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,8 +39,8 @@ type door struct {
 	net.Listener // owned; closed by whoever accepts, or by Close
 	bind         Bind
 	close        context.CancelFunc // nil until somebody accepts
-	inherited    bool
-	own          bool // opened by weir, which removes the path of a unix socket
+	sets         atomic.Bool        // each accepted socket is given the options, for it does not inherit those of now
+	own          bool               // opened by weir, which removes the path of a unix socket
 }
 
 // Open opens every listener, and accepts nobody yet. On an error nothing is left open.
@@ -100,7 +101,9 @@ func (c *Copy) open(ctx context.Context, b Bind, rules *Rules, there *Inherited)
 			err = c.ListenError(b, ferr)
 			continue
 		}
-		opened = append(opened, &door{Listener: l, bind: b, inherited: true, own: f.Name() == OwnSocket})
+		d := &door{Listener: l, bind: b, own: f.Name() == OwnSocket}
+		d.sets.Store(true)
+		opened = append(opened, d)
 	}
 	if len(opened) > 0 || err != nil {
 		return opened, err
@@ -162,6 +165,9 @@ func (c *Copy) change(kept, opened []*door, rules *Rules) {
 			d.shut()
 		}
 	}
+	for _, d := range kept {
+		d.pass(rules.Socket)
+	}
 	c.doors = append(kept, opened...)
 	for _, d := range opened {
 		c.serve(d)
@@ -175,6 +181,13 @@ func (d *door) shut() {
 		return
 	}
 	d.close()
+}
+
+// pass has the clients that are accepted from now on get those options.
+func (d *door) pass(o sockopt.Options) {
+	if l, ok := d.Listener.(*net.TCPListener); ok && !d.sets.Load() && o.SetListener(l) != nil {
+		d.sets.Store(true)
+	}
 }
 
 // serve begins to accept, if the frontend does.
@@ -234,26 +247,6 @@ func (c *Copy) Drain(ctx context.Context) {
 		<-idle
 	}
 	c.cancel()
-}
-
-// Watch ends the sessions that are past their limits, until ctx ends.
-func (c *Copy) Watch(ctx context.Context) {
-	for {
-		every := c.sweepInterval()
-		if every == 0 {
-			every = forever
-		}
-		t := time.NewTimer(every)
-		select {
-		case <-t.C:
-			c.roster.sweep(time.Now(), c.contains("sweep"))
-		case <-c.changed:
-		case <-ctx.Done():
-			t.Stop()
-			return
-		}
-		t.Stop()
-	}
 }
 
 const forever = time.Duration(math.MaxInt64)
@@ -324,10 +317,11 @@ func (c *Copy) acceptWaiting(d *door) {
 // errPanicked is why a client was not let in. The guard has logged more.
 var errPanicked = errors.New("letting in a client panicked")
 
-// let begins the session of a client. The net package gives those of an inherited listener options of its own.
+// let begins the session of a client. The net package gives those of an inherited listener options of its own, and
+// elsewhere than on Linux those that the listener was opened with.
 func (c *Copy) let(client relay.Conn, d *door) error {
 	letIn := c.Guard.Do(c.letting, func() {
-		if t, ok := client.(*net.TCPConn); ok && d.inherited {
+		if t, ok := client.(*net.TCPConn); ok && d.sets.Load() {
 			c.Current().Socket.Set(t)
 		}
 		c.start(client, d.bind)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"weir/backend"
@@ -33,7 +34,8 @@ type copySession struct {
 	left    atomic.Bool // it has left the queue without one
 	refused atomic.Bool
 
-	entry // in the roster
+	entry   // in the roster
+	watched // by the sweeper
 }
 
 // start gives an accepted client its goroutine. The slot it has is given back at its end.
@@ -49,7 +51,6 @@ func (c *Copy) start(client relay.Conn, bind Bind) {
 	s.ctx, s.cancel = context.WithCancel(c.ctx)
 	c.done.Add(1)
 	c.Begin(&s.Session, &s.quest, from, admitted, now)
-	s.arm(now, s.EndsAt())
 	c.roster.add(s) // here, so that whoever ends all sessions after the accept loop misses none
 	go s.handle()
 }
@@ -128,6 +129,7 @@ func (s *copySession) queue() (b *backend.Backend, pause time.Duration, outcome 
 	if s.leavesOnEnd() && endedSilent(s.client) {
 		return s.leave(ClientLeft, errLeftQueue)
 	}
+	since := s.QueuedAt()
 	late := time.NewTimer(s.server.Current().QueueTimeout)
 	defer late.Stop()
 	for {
@@ -137,6 +139,7 @@ func (s *copySession) queue() (b *backend.Backend, pause time.Duration, outcome 
 			if !errors.Is(err, backend.ErrQueued) {
 				return b, pause, Unchosen(err), err
 			}
+			late.Reset(s.server.Current().QueueTimeout - time.Since(since)) // which may be another now
 		case <-late.C:
 			return s.leave(QueueTimeout, errLate)
 		case <-s.ctx.Done():
@@ -307,6 +310,14 @@ func (s *copySession) end() {
 	s.server.roster.remove(s)
 	s.server.GiveSlot()
 	s.server.done.Done()
+}
+
+// socket returns one of the two sockets of a session that has a pair.
+func (s *copySession) socket(side relay.Side) syscall.Conn {
+	if side == relay.Client {
+		return s.client
+	}
+	return s.conn.(syscall.Conn)
 }
 
 func (s *copySession) bytes() (up, down int64) {

@@ -66,6 +66,9 @@ type Rules struct {
 	IdleTimeout, HalfCloseTimeout, SessionTimeout time.Duration
 	// SessionJitter shortens each session's SessionTimeout by up to this many percent.
 	SessionJitter int
+	// DeadPeerTimeout ends a session of which a peer leaves data unacknowledged for that long, and answers nothing
+	// else either. 0: the kernel decides. Linux only.
+	DeadPeerTimeout time.Duration
 	// MaxSessions bounds the sessions at one time. 0: bounded by Slots alone.
 	MaxSessions int
 	// QueueTimeout is how long a session waits in the pool's queue.

@@ -33,8 +33,8 @@ type Info struct {
 	BytesUp, BytesDown int64
 	// Idle is for how long no byte has moved, either way. -1: not known, or nothing is relayed yet.
 	//
-	// The reactor goes by the turn in which it last sent something, or passed on the end of a stream; a turn
-	// takes a millisecond at most. The copy engine asks the kernel when it last had data to or from the
+	// The reactor goes by the turn in which it last sent something, passed on the end of a stream, or saw that a peer
+	// had acknowledged something that it sent long before; a turn takes a millisecond at most. The copy engine asks the kernel when it last had data to or from the
 	// client, sent again included; elsewhere than on Linux, and for unix sockets, it does not know.
 	Idle time.Duration
 	// ClientTCP and BackendTCP are about the two sockets, if Inspect asks for that.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"weir/backend/sockopt"
 )
 
 // TCPOf translates what the kernel tells.
@@ -12,6 +14,35 @@ func TCPOf(i *unix.TCPInfo) TCP {
 	return TCP{
 		Known: true, RTT: time.Duration(i.Rtt) * time.Microsecond, RTTVar: time.Duration(i.Rttvar) * time.Microsecond,
 		Retransmits: i.Total_retrans,
+	}
+}
+
+// LineOf translates what the kernel tells of data on its way to the peer.
+func LineOf(i *unix.TCPInfo) Line {
+	return Line{
+		Unacked: i.Unacked, NotSent: i.Notsent_bytes, Resent: i.Retransmits, Probes: i.Probes,
+		SinceAck: time.Duration(i.Last_ack_recv) * time.Millisecond,
+	}
+}
+
+// lineOf asks the kernel about data on its way to the peer of a socket.
+func lineOf(c syscall.Conn) (l Line) {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return l
+	}
+	rc.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			l = LineOf(info)
+		}
+	})
+	return l
+}
+
+// press has the kernel ask a peer that keeps data waiting at least that often. 0: as it likes.
+func press(c syscall.Conn, most time.Duration) {
+	if rc, err := c.SyscallConn(); err == nil && most > 0 {
+		rc.Control(func(fd uintptr) { sockopt.SetRTOMax(int(fd), most) })
 	}
 }
 

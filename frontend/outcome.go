@@ -2,8 +2,10 @@ package frontend
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"syscall"
+	"time"
 
 	"weir/backend"
 	"weir/frontend/relay"
@@ -165,3 +167,12 @@ func hasVanished(err error) bool {
 	}
 	return false
 }
+
+// GoneError says that a peer has not answered for that long. It is an ETIMEDOUT.
+type GoneError time.Duration
+
+func (e GoneError) Error() string {
+	return fmt.Sprintf("data unacknowledged for %v: %v", time.Duration(e), syscall.ETIMEDOUT)
+}
+
+func (e GoneError) Unwrap() error { return syscall.ETIMEDOUT }

@@ -1,9 +1,6 @@
 package frontend
 
-import (
-	"sync"
-	"time"
-)
+import "sync"
 
 // roster is all sessions of a frontend, for those who look at them from outside.
 type roster struct {
@@ -12,16 +9,8 @@ type roster struct {
 	cursors []*cursor
 }
 
-// entry is a session's place in the roster, and what the sweep remembers of it.
-type entry struct {
-	prev, next *copySession
-	endsAt     time.Time // zero: never
-	moved      int64     // bytes relayed at the last change that a sweep saw
-	acked      uint64    // bytes acknowledged at the last sweep in silence
-	quietSince time.Time
-	checked    bool // acked is known
-	halfClosed bool
-}
+// entry is a session's place in the roster.
+type entry struct{ prev, next *copySession }
 
 func (r *roster) add(s *copySession) {
 	r.mu.Lock()
@@ -63,36 +52,4 @@ func (r *roster) matching(match func(*copySession) bool) (found []*copySession) 
 		}
 	}
 	return found
-}
-
-// sweep ends the sessions that are past one of their limits. A session at which it panics, which contained tells,
-// is passed over: the others keep their limits.
-func (r *roster) sweep(now time.Time, contained func(func()) bool) {
-	type verdict struct {
-		session *copySession
-		why     Outcome
-	}
-	var over []verdict
-	r.mu.Lock()
-	for s := r.head; s != nil; {
-		contained(func() {
-			for s != nil {
-				at := s
-				s = s.next
-				if why := at.overdue(now); why != unknown {
-					over = append(over, verdict{at, why})
-				}
-			}
-		})
-	}
-	r.mu.Unlock()
-	for len(over) > 0 {
-		contained(func() {
-			for len(over) > 0 {
-				v := over[0]
-				over = over[1:]
-				v.session.cut(v.why)
-			}
-		})
-	}
 }

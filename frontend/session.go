@@ -27,6 +27,7 @@ type Session struct {
 	connect  duration     // of the attempt that succeeded, or the last
 	asked    atomic.Int64 // nanoseconds from accept to the client's first bytes; 0: none yet
 	tries    atomic.Int32
+	share    uint8 // of the jitter: 0 to JitterSteps-1
 	settled  bool
 }
 
@@ -71,6 +72,7 @@ func (f *Frontend) Begin(s *Session, q *Quest, from netip.AddrPort, a Admitted, 
 	s.connect.set(0)
 	s.tries.Store(0)
 	s.asked.Store(0)
+	s.share = uint8(rand.IntN(JitterSteps))
 	s.settled = false
 	f.counters.Opened.Add(1)
 }
@@ -208,15 +210,15 @@ func (s *Session) Chosen() *backend.Backend { return s.chosen.Load() }
 // On says whether b was the session's last choice. It may be called from any goroutine.
 func (s *Session) On(b *backend.Backend) bool { return s.chosen.Load() == b }
 
-// EndsAt returns when the session's time is up. Zero: never. Each call draws its own jitter.
-func (s *Session) EndsAt() time.Time {
-	o := s.frontend.Current()
-	if o.SessionTimeout == 0 {
-		return time.Time{}
-	}
-	whole := float64(o.SessionTimeout)
-	return s.accepted.Add(time.Duration(whole - rand.Float64()*whole*float64(o.SessionJitter)/100))
-}
+// EndsAt returns when the session's time is up under those rules. Zero: never.
+func (s *Session) EndsAt(r *Rules) time.Time { return r.sessionEnd(s.accepted, s.share) }
+
+// Share returns the session's share of the jitter, 0 to JitterSteps-1: drawn once, so that sessions with the same share
+// end in the order in which they began.
+func (s *Session) Share() int { return int(s.share) }
+
+// QueuedAt returns since when a session that waits in the queue does. It has no backend yet.
+func (s *Session) QueuedAt() time.Time { return s.quest.queued }
 
 // Ending is how a session ended, as its engine saw it.
 type Ending struct {

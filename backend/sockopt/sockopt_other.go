@@ -3,6 +3,7 @@
 package sockopt
 
 import (
+	"errors"
 	"net"
 	"syscall"
 )
@@ -37,5 +38,13 @@ func (o Options) keepalive() net.KeepAliveConfig {
 	}
 }
 
-// Set does nothing here.
-func (o Options) Set(syscall.Conn) error { return nil }
+// Set gives an accepted socket its keepalive.
+func (o Options) Set(c syscall.Conn) error {
+	if t, ok := c.(*net.TCPConn); ok {
+		return t.SetKeepAliveConfig(o.keepalive())
+	}
+	return nil
+}
+
+// SetListener cannot: here accepted sockets do not inherit options.
+func (o Options) SetListener(*net.TCPListener) error { return errors.ErrUnsupported }

@@ -70,11 +70,14 @@ func (s *session) refused(d *stream, errno loop.Errno) bool {
 
 // fail records that one side has failed and lets the other have what was read, then a reset.
 func (s *session) fail(side *side, errno loop.Errno) {
+	s.failed(side, os.NewSyscallError("relay", errno))
+}
+
+func (s *session) failed(side *side, err error) {
 	by, to := relay.Client, &s.up
 	if side == &s.server {
 		by, to = relay.Backend, &s.down
 	}
-	err := os.NewSyscallError("relay", errno)
 	s.failure = &failure{
 		outcome: frontend.OfRelay(relay.End{Side: by, Err: err}), err: err, phase: s.phase(),
 		left: -1, since: s.port.Now(), pause: firstLook,
@@ -138,18 +141,23 @@ func (s *session) linger() {
 	s.up.drop()
 	loop.ShutdownWrite(int(s.client.fd))
 	s.port.linger.Arm(&s.misc, s, relay.DiscardLimit)
-	s.state = discarding
+	s.state, s.unwanted = discarding, relay.DiscardBytes
 	s.discard()
 }
 
-// discard reads what nobody wants.
+// discard reads what nobody wants, as much as it may.
 func (s *session) discard() {
 	for range rounds {
-		n, errno := loop.Recv(int(s.client.fd), s.port.scratch)
+		buf := s.port.scratch
+		n, errno := loop.Recv(int(s.client.fd), buf[:min(int64(len(buf)), s.unwanted)])
 		switch {
 		case errno == unix.EAGAIN:
 			return
 		case n == 0 && errno != unix.EINTR:
+			s.finish()
+			return
+		}
+		if s.unwanted -= int64(n); s.unwanted == 0 {
 			s.finish()
 			return
 		}
@@ -170,7 +178,11 @@ func (s *session) cut(why frontend.Outcome) {
 	if s.state == ended {
 		return
 	}
-	s.failure = &failure{outcome: why, phase: s.phase()}
+	phase := s.phase()
+	if s.failure != nil { // it was ending already
+		phase = s.failure.phase
+	}
+	s.failure = &failure{outcome: why, phase: phase}
 	if why.CutsShort() && s.client.fd >= 0 {
 		loop.ResetOnClose(int(s.client.fd))
 	}
@@ -180,6 +192,7 @@ func (s *session) cut(why frontend.Outcome) {
 // finish closes what is open, gives everything back, and tells how it ended.
 func (s *session) finish() {
 	s.leaveQueue()
+	s.dismiss()
 	s.state = ended
 	defer s.port.retire(s)
 	s.up.drop()

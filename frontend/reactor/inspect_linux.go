@@ -194,7 +194,7 @@ func (s *session) info(i *frontend.Info, o frontend.Inspect, scratch *unix.TCPIn
 	i.In(s.stage(), time.Now())
 	i.BytesUp, i.BytesDown = s.up.moved, s.down.moved
 	if s.attempt == nil {
-		i.Idle = s.port.Elapsed() - s.touched
+		i.Idle = s.port.Ran() - s.silence.Since
 	}
 	if o.TCP {
 		i.ClientTCP, i.BackendTCP = tcpOf(&s.client, scratch), tcpOf(&s.server, scratch)

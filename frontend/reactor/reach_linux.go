@@ -36,7 +36,7 @@ func (s *session) choose() {
 		return
 	}
 	s.state = queued
-	s.port.queue.Arm(&s.misc, s, s.port.Current().QueueTimeout)
+	s.armQueue()
 	if s.client.fin && s.endedSilent() {
 		s.left()
 	}

@@ -30,6 +30,7 @@ type core struct {
 	idle    []*session
 	spare   []*attempt
 	stock   *relay.Stock // of pipes
+	ports   []*port      // of all servers
 }
 
 // bufferSize is how much one read takes, and the most that is kept for a peer that takes no more.

@@ -283,6 +283,11 @@ func TestHandOverBeforeServing(t *testing.T) {
 // be the one that goes on.
 func TestInheritedSocketIsLeftAloneUntilServing(t *testing.T) {
 	_, first := serving(t, netip.MustParseAddrPort("127.0.0.1:1"))
+	until(t, "the first to serve", func() bool {
+		first.mu.Lock()
+		defer first.mu.Unlock()
+		return first.serving
+	})
 	sockets := first.Sockets()
 	files, err := frontend.Copies(sockets)
 	if err != nil {

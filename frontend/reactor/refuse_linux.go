@@ -35,7 +35,7 @@ func (s *session) letGo(q *loop.Queue, most time.Duration) {
 	if !s.misc.Armed() {
 		q.Arm(&s.misc, s, most)
 	}
-	s.state = discarding
+	s.state, s.unwanted = discarding, frontend.RefusalBytes
 	s.discard()
 }
 

@@ -38,7 +38,7 @@ type resting struct {
 // reports false if it is to be closed.
 func (s *session) rest() bool {
 	p, d := s.port, &s.server
-	if d.fd < 0 || s.failure != nil || s.unix || s.bound || d.err || s.up.moved+s.down.moved > restBytes {
+	if d.fd < 0 || s.failure != nil || s.unix || s.bound || d.err || d.pressed || s.up.moved+s.down.moved > restBytes {
 		return false
 	}
 	if len(p.resting) == mostResting || p.Now().UnixNano()-p.starved.Load() < int64(starvedFor) {

@@ -44,15 +44,18 @@ type port struct {
 	resting   []*resting
 	roused    []*resting // to be used again
 
+	limits   *limits
+	outdated []*limits // which some sessions may still go by
+	rearming rearming
+	vigilant bool // looks for peers that are gone
+	vigil    vigil
+
 	// One queue for each length of time, so that arming is at the end.
-	queue, quiet, half, connect, settle, look, refusal, speech, linger, rest *loop.Queue
-	retry                                                                    [retryQueues]*loop.Queue
-	life                                                                     [lifeQueues]*loop.Queue
+	connect, settle, look, refusal, speech, linger, rest *loop.Queue
+	retry                                                [retryQueues]*loop.Queue
 }
 
 const (
-	// lifeQueues is how many different lengths jitter gives to session_timeout.
-	lifeQueues = 16
 	// retryQueues is how often the pause before a retry doubles until it stays the same.
 	retryQueues = 5
 )
@@ -123,6 +126,10 @@ func (s *Server) binding(bind frontend.Bind) *binding {
 func (s *Server) change(kept, opened []*binding, rules *frontend.Rules) {
 	s.SetRules(*rules)
 	socket := rules.Dialer.Socket()
+	held := s.Current()
+	for _, p := range s.ports {
+		p.Post(func() { p.adopt(held) })
+	}
 	s.options.Store(&options{early: append(socket.Early(), sockopt.QuickAck(0)), late: socket.Late()})
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,6 +202,8 @@ func (b *binding) inherit(rules *frontend.Rules) {
 
 func newPort(s *Server, c *core) *port {
 	p := &port{Server: s, core: c, targets: make(map[*backend.Backend][]byte)}
+	p.limits = p.newLimits(new(frontend.Rules))
+	p.rearming.port, p.vigil.port = p, p
 	for _, q := range p.queues() {
 		*q = c.SpareQueue()
 	}
@@ -203,24 +212,32 @@ func newPort(s *Server, c *core) *port {
 }
 
 func (p *port) addQueues() {
+	p.core.ports = append(p.core.ports, p)
 	for _, q := range p.queues() {
 		p.AddQueue(*q)
+	}
+	for _, q := range p.limits.queues() {
+		p.AddQueue(q)
 	}
 }
 
 func (p *port) dropQueues() {
+	p.vigil.timer.Stop()
 	for _, q := range p.queues() {
 		p.DropQueue(*q)
 	}
+	for _, q := range p.limits.queues() {
+		p.DropQueue(q)
+	}
+	p.dropOutdated()
+	p.core.ports = slices.DeleteFunc(p.core.ports, func(other *port) bool { return other == p })
+	p.core.setBeat()
 }
 
 func (p *port) queues() []**loop.Queue {
-	all := []**loop.Queue{&p.queue, &p.quiet, &p.half, &p.connect, &p.settle, &p.look, &p.refusal, &p.speech, &p.linger, &p.rest}
+	all := []**loop.Queue{&p.connect, &p.settle, &p.look, &p.refusal, &p.speech, &p.linger, &p.rest, &p.vigil.queue}
 	for i := range p.retry {
 		all = append(all, &p.retry[i])
-	}
-	for i := range p.life {
-		all = append(all, &p.life[i])
 	}
 	return all
 }

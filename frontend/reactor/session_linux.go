@@ -48,12 +48,12 @@ type live struct {
 	client, server side
 	up, down       stream // up: from the client to the server
 
-	*attempt               // nil once there is a backend
-	failure  *failure      // the first; nil while all is well
-	acked    uint64        // when the silence was last looked at
-	touched  time.Duration // when a byte last moved, on the loop's clock
+	*attempt                  // nil once there is a backend
+	failure  *failure         // the first; nil while all is well
+	silence  frontend.Silence // on the clock of the time that the loop ran
+	unwanted int64            // bytes that may still be discarded
+	ward     uint32           // its place among the port's wards, from 1; 0: none
 	state    state
-	silent   uint8 // so many parts of its limit
 	settled  bool  // the backend's socket has its late options
 	unix     bool  // the backend's socket is not TCP
 	bound    bool  // it has a source address
@@ -88,6 +88,7 @@ type side struct {
 	drained  bool // and all before it was read
 	hup      bool // a reset or an urgent byte has: a short read may not be all there is
 	err      bool // an error was told of
+	pressed  bool // the kernel asks the peer often enough
 }
 
 // start makes an accepted client a session, if it is let in. The slot it has is given back at its end.
@@ -115,23 +116,8 @@ func (p *port) start(fd int, from netip.AddrPort, bind frontend.Bind) {
 		s.refuse(frontend.NoResources, os.NewSyscallError("epoll_ctl", errno))
 		return
 	}
-	if at := s.EndsAt(); !at.IsZero() {
-		s.armLife(at.Sub(p.Now()))
-	}
+	s.armLife()
 	s.choose()
-}
-
-// armLife ends the session after about d: jitter comes in as many steps as there are queues.
-func (s *session) armLife(d time.Duration) {
-	rules := s.port.Current()
-	whole, percent := rules.SessionTimeout, time.Duration(rules.SessionJitter)
-	step := whole * percent / 100 / lifeQueues
-	at := 0
-	if step > 0 {
-		at = min(int((whole-d)/step), lifeQueues-1)
-		d = whole - time.Duration(at)*step
-	}
-	s.port.life[at].Arm(&s.life, s, d)
 }
 
 // Ready is told what a socket of the session is ready for.
@@ -262,7 +248,7 @@ func (s *session) Expired(t *loop.Timer) {
 	case t == &s.life:
 		s.cut(frontend.SessionTimeout)
 	case t == &s.quiet:
-		s.silence()
+		s.silenced()
 	case s.state == relaying:
 		s.settleIn()
 	case s.state == connecting:

@@ -9,10 +9,10 @@ import (
 const (
 	// StallLimit is how long a peer may leave sent data unacknowledged before a reset overtakes it.
 	StallLimit = 5 * time.Second
-	// DiscardLimit and discardBytes bound what a client may go on sending to a backend that is gone,
+	// DiscardLimit and DiscardBytes bound what a client may go on sending to a backend that is gone,
 	// so that closing does not reset the reply it is still reading (RFC 9112 §9.6 on the same).
 	DiscardLimit = 5 * time.Second
-	discardBytes = 64 << 20
+	DiscardBytes = 64 << 20
 	// First and longest pause between two looks at a socket's send queue.
 	firstLook, longestLook = 100 * time.Microsecond, 20 * time.Millisecond
 )
@@ -40,5 +40,5 @@ func resetOnClose(c net.Conn) {
 // discard reads what nobody wants any more until its end, within bounds.
 func discard(c Conn) {
 	c.SetReadDeadline(time.Now().Add(DiscardLimit))
-	io.Copy(io.Discard, io.LimitReader(c, discardBytes))
+	io.Copy(io.Discard, io.LimitReader(c, DiscardBytes))
 }

@@ -100,6 +100,15 @@ func (p *Pair) Cut(reset bool) {
 	p.conns[Backend].Close()
 }
 
+// Fail ends the pair from any goroutine because one side is gone: that socket is reset, and the other gets what was read
+// for it, then a reset. It does nothing when the pair has ended already.
+func (p *Pair) Fail(side Side, err error) {
+	if p.record(side, err) {
+		resetOnClose(p.conns[side])
+		p.part(side)
+	}
+}
+
 // Bytes returns how many bytes were delivered to the backend (up) and to the client (down) so far.
 func (p *Pair) Bytes() (up, down int64) { return p.up.moved.Load(), p.down.moved.Load() }
 
@@ -129,18 +138,27 @@ func (p *Pair) end() End {
 // fail records the first failure and lets both directions notice it. What fails later, or by our own
 // closing, is only its echo.
 func (p *Pair) fail(side Side, err error) {
-	p.mu.Lock()
-	first := p.ended == nil && !p.cut
-	if first {
-		p.ended = &End{Err: err, Side: side}
-	}
-	p.mu.Unlock()
-	if !first {
+	if !p.record(side, err) {
 		return
 	}
 	if side == Backend {
 		p.noteEnd()
 	}
+	p.part(side)
+}
+
+// record reports whether the failure is the first.
+func (p *Pair) record(side Side, err error) (first bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if first = p.ended == nil && !p.cut; first {
+		p.ended = &End{Err: err, Side: side}
+	}
+	return first
+}
+
+// part closes the socket of the side that failed, and wakes the direction that reads the other.
+func (p *Pair) part(side Side) {
 	p.conns[side].Close()
 	// The other socket stays open, for it still has to deliver what was written to it: only the
 	// direction that reads it is woken.

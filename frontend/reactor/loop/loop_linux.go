@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"weir/frontend/pulse"
 )
 
 // Handler is told what its descriptor is ready for.
@@ -62,6 +64,7 @@ type Loop struct {
 
 	start   time.Time
 	now     time.Duration // since start
+	pulse   pulse.Pulse
 	turn    uint64
 	timers  []*Queue
 	nextDue time.Duration // no timer is due before
@@ -117,6 +120,7 @@ func (l *Loop) Run() {
 func (l *Loop) once() {
 	n := l.wait()
 	l.now = time.Since(l.start)
+	l.pulse.Beat(l.now)
 	l.turn++
 	for i := range l.events[:n] {
 		l.dispatch(&l.events[i])
@@ -134,6 +138,12 @@ func (l *Loop) Now() time.Time { return l.start.Add(l.now) }
 
 // Elapsed returns how long after the loop was made this turn began.
 func (l *Loop) Elapsed() time.Duration { return l.now }
+
+// Ran returns how much of that time counts: what passed while the process was stopped does not, if a beat is set.
+func (l *Loop) Ran() time.Duration { return l.pulse.Ran() }
+
+// SetBeat has the loop wake that often at least, so that it knows whether it was stopped. 0: as rarely as it can.
+func (l *Loop) SetBeat(d time.Duration) { l.pulse.SetEvery(d) }
 
 // Turn returns the number of this turn: each handles what one look at the kernel has brought.
 func (l *Loop) Turn() uint64 { return l.turn }
@@ -230,7 +240,7 @@ func (l *Loop) wait() int {
 		return n
 	}
 	l.now = time.Since(l.start)
-	return block(l.ep, l.events[:], l.untilDue(math.MaxInt32))
+	return block(l.ep, l.events[:], l.untilDue(l.untilBeat()))
 }
 
 // sleep says that whoever posts from now on has to wake the loop. It reports false if somebody already has
@@ -246,6 +256,14 @@ func (l *Loop) rise() {
 	l.mu.Lock()
 	l.asleep = false
 	l.mu.Unlock()
+}
+
+// untilBeat returns the most milliseconds that the loop may wait at a time.
+func (l *Loop) untilBeat() int {
+	if every := l.pulse.Every(); every > 0 {
+		return max(1, int(every/time.Millisecond))
+	}
+	return math.MaxInt32
 }
 
 // untilDue returns the milliseconds until the next timer, rounded up, at most most. -1: none is armed
