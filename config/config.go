@@ -207,7 +207,7 @@ type Passive struct {
 	// Health.Rise good probes in a row end it sooner.
 	EjectFor Duration `toml:"eject_for"`
 	// EjectForMax bounds the time of ejections that repeat: each lasts twice as long as the one before, and every
-	// EjectFor without one takes a doubling back. At least EjectFor; less counts as EjectFor. Default 5m.
+	// EjectFor without one takes a doubling back. At least EjectFor. Default 5m, or EjectFor if that is longer.
 	EjectForMax Duration `toml:"eject_for_max"`
 	// EarlyEnd has a session count as a failure that the backend ends or resets before it has sent a byte, though
 	// the client has sent some and has not ended its stream. Default false: some protocols have such sessions.

@@ -151,6 +151,9 @@ func (c *Config) complete(x index) {
 		if f.Name == "" && len(f.BindOn) > 0 { // a missing or bad address leaves no name
 			f.Name = f.BindOn[0].String()
 		}
+		if x.nodes[&f.Passive.EjectForMax] == nil {
+			f.Passive.EjectForMax = max(f.Passive.EjectForMax, f.Passive.EjectFor)
+		}
 		x.setBurst(&f.Rate.Burst, f.Rate.Sessions)
 		x.setBurst(&f.Client.Burst, f.Client.Rate)
 		for j := range f.Backends {

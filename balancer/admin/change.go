@@ -115,6 +115,13 @@ type Upgraded struct {
 	PID int `json:"pid"`
 }
 
+// FailedBack is where new sessions go after a failback.
+type FailedBack struct {
+	Frontend string `json:"frontend"`
+	// Changed is false if they went there already.
+	Changed bool `json:"changed"`
+}
+
 // Saved is what was written into the file.
 type Saved struct {
 	File string `json:"file"`

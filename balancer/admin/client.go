@@ -249,6 +249,11 @@ func (c *Client) Upgrade(ctx context.Context) (Upgraded, error) {
 	return ask[Upgraded](ctx, c, "POST", "/v1/upgrade", nothing{})
 }
 
+// Failback has new sessions of a frontend go to those backends again that are no backups.
+func (c *Client) Failback(ctx context.Context, frontend string) (FailedBack, error) {
+	return ask[FailedBack](ctx, c, "POST", "/v1/frontends/"+url.PathEscape(frontend)+"/failback", nothing{})
+}
+
 // Save has weir write into its file what differs from it.
 func (c *Client) Save(ctx context.Context) (Saved, error) {
 	return ask[Saved](ctx, c, "POST", "/v1/save", nothing{})

@@ -51,6 +51,8 @@ type Operator interface {
 	Upgrade(context.Context, Who) (Upgraded, error)
 	// Save writes what differs from the file into the file.
 	Save(context.Context, Who) (Saved, error)
+	// Failback has new sessions of a frontend leave the backups, which have kept them since they took over.
+	Failback(ctx context.Context, who Who, frontend string) (FailedBack, error)
 }
 
 // What is wrong with a request. See [NotFound], [Invalid] and [Conflict].

@@ -185,6 +185,7 @@ func TestRealAnswersAreAsDescribed(t *testing.T) {
 		_, after, _ := strings.Cut(rest, "[[frontend]]\n")
 		text = before + "[[frontend]]\n" + after
 		ask("POST /v1/plan", "", jsonOf(t, admin.PlanRequest{File: r.file, Text: text}))
+		ask("POST /v1/frontends/{frontend}/failback", "/v1/frontends/pg/failback", "")
 		ask("POST /v1/save", "", "{}")
 		ask("POST /v1/reload", "", "")
 		ask("POST /v1/upgrade", "", "")
@@ -211,6 +212,11 @@ func TestRealAnswersAreAsDescribed(t *testing.T) {
 			"TCPInfo.retransmissions": "loopback loses nothing",
 			"ClientTable.full":        "it has room for 65536",
 			"Ended.error":             "the operator killed it",
+			"Backend.ejected_until":   "no backend fails so often",
+			"Backend.elsewhere":       "nothing was renamed",
+			"Backend.early_ends":      "every server answers",
+			"Backend.leaving":         "there is always another backend",
+			"Pool.failed_over":        "no backup had to take over",
 		}
 		for name, s := range d.Components.Schemas {
 			if slices.Contains([]string{"Problem", "Mistake", "KillSelector", "BackendChange", "NewBackend", "PlanRequest"}, name) {

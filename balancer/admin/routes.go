@@ -46,6 +46,7 @@ func (d *Door) routes() []route {
 		{"POST /v1/frontends/{frontend}/backends", change(d, "add backend", d.addBackend)},
 		{"PATCH /v1/frontends/{frontend}/backends/{backend}", change(d, "set backend", d.setBackend)},
 		{"DELETE /v1/frontends/{frontend}/backends/{backend}", change(d, "remove backend", d.removeBackend)},
+		{"POST /v1/frontends/{frontend}/failback", change(d, "failback", d.failback)},
 		{"GET /v1/why", answer(d.why)},
 		{"GET /v1/events", d.events},
 		{"POST /v1/plan", answer(d.plan)},
@@ -288,6 +289,10 @@ func (d *Door) reload(ctx context.Context, _ *http.Request, _ nothing, who Who) 
 
 func (d *Door) upgrade(ctx context.Context, _ *http.Request, _ nothing, who Who) (Upgraded, error) {
 	return d.operator.Upgrade(ctx, who)
+}
+
+func (d *Door) failback(ctx context.Context, r *http.Request, _ nothing, who Who) (FailedBack, error) {
+	return d.operator.Failback(ctx, who, r.PathValue("frontend"))
 }
 
 func (d *Door) save(ctx context.Context, _ *http.Request, _ nothing, who Who) (Saved, error) {

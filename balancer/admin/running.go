@@ -154,14 +154,14 @@ func (r *Running) SetBackend(ctx context.Context, who Who, frontend, name string
 	if err != nil {
 		return Backend{}, err
 	}
+	if change.State != nil && r.upgrading { // before anything is changed
+		return Backend{}, Conflict("another process is taking over, and would not hear of it: try again when it has")
+	}
 	if change.Weight != nil || change.Limit != nil {
 		if err := r.edit(ctx, who, frontend, name, change); err != nil {
 			return Backend{}, err
 		}
 		v, _ = r.Balancer.View(frontend) // with what it is now
-	}
-	if change.State != nil && r.upgrading {
-		return Backend{}, Conflict("another process is taking over, and would not hear of it: try again when it has")
 	}
 	if change.State != nil {
 		v.SetAdmin(b, adminState(*change.State), "set to "+*change.State+" by "+who.Name)
@@ -262,6 +262,30 @@ func (r *Running) RemoveBackend(ctx context.Context, who Who, frontend, name str
 	r.changedBy(who, frontend, name, "removed")
 	was.State, was.Reason, was.Since = "removed", "removed by "+who.Name, time.Now()
 	return was, nil
+}
+
+// Failback has new sessions of a frontend go to those backends again that are no backups.
+func (r *Running) Failback(_ context.Context, who Who, frontend string) (FailedBack, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, ok := r.Balancer.View(frontend)
+	if !ok {
+		return FailedBack{}, NotFound("no frontend %s", frontend)
+	}
+	if r.upgrading {
+		return FailedBack{}, Conflict("another process is taking over, and would not hear of it: try again when it has")
+	}
+	done := FailedBack{Frontend: frontend, Changed: v.Failback()}
+	if !done.Changed && v.Pool.FailedOver() {
+		return done, Conflict("no backend of frontend %s is usable but its backups: they go on serving", frontend)
+	}
+	if done.Changed {
+		r.feed.Publish(Event{
+			At: time.Now(), Kind: "change", Frontend: frontend, Who: who.String(),
+			Message: fmt.Sprintf("new sessions of %s go to the backends again that are no backups: %s", frontend, who),
+		})
+	}
+	return done, nil
 }
 
 // edit changes the configuration of one backend.

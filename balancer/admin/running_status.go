@@ -107,7 +107,7 @@ func clients(v *balancer.View) *ClientTable {
 func (r *Running) pool(v *balancer.View) Pool {
 	q := v.Pool.QueueSnapshot()
 	p := Pool{
-		Strategy: v.Config.Strategy, MaxConnections: v.Config.MaxConnections, Classes: []Class{}, Backends: []Backend{},
+		Strategy: v.Config.Strategy, FailedOver: v.Pool.FailedOver(), MaxConnections: v.Config.MaxConnections, Classes: []Class{}, Backends: []Backend{},
 		Queue: Queue{
 			Length: q.Length, MaxLength: v.Config.Queue.Size, TimeoutSeconds: v.Rules.QueueTimeout.Seconds(),
 			Served: q.Served, Refused: q.Refused, WaitedSeconds: q.Waited.Seconds(), Waits: []Bucket{},
@@ -141,10 +141,11 @@ func (r *Running) pool(v *balancer.View) Pool {
 type known struct {
 	configured map[string]*config.Backend
 	filed      map[string]string // their addresses
+	probed     bool
 }
 
 func (r *Running) known(v *balancer.View) *known {
-	k := &known{make(map[string]*config.Backend, len(v.Config.Backends)), make(map[string]string, len(v.Config.Backends))}
+	k := &known{make(map[string]*config.Backend, len(v.Config.Backends)), make(map[string]string, len(v.Config.Backends)), v.Config.Health.Kind != "none"}
 	for i := range v.Config.Backends {
 		b := &v.Config.Backends[i]
 		k.configured[b.Name] = b
@@ -167,14 +168,22 @@ func (k *known) status(s *backend.Status) Backend {
 	b := Backend{
 		Name: name, Address: s.Backend.Address(), State: string(s.State), Reason: s.Reason, Since: s.Since,
 		Active: s.Active, Limit: s.Max, Learns: s.Learns, Weight: float64(s.Weight) / strategy.WeightUnit,
-		Sessions: s.Totals.Sessions, Failed: map[string]uint64{},
+		Sessions: s.Totals.Sessions, Failed: map[string]uint64{}, EarlyEnds: s.Totals.EarlyEnds,
+		AdminState: adminWord(s.Admin.State), AdminReason: s.Admin.Reason, Elsewhere: s.Elsewhere, Leaving: s.Leaving,
+		Backup: s.Backup != backend.NoBackup, BackupWhenFull: s.Backup == backend.BackupWhenFull,
+	}
+	if !s.EjectedUntil.IsZero() {
+		b.EjectedUntil = &s.EjectedUntil
+	}
+	if k.probed && s.State != backend.Removed {
+		b.Health = healthOf(&s.Health)
 	}
 	if s.State == backend.Removed { // another may have its name
 		b.ConfiguredLimit = s.Max
 		return failed(b, s)
 	}
 	if c := k.configured[name]; c != nil {
-		b.Backup, b.ConfiguredLimit, b.ConfiguredWeight = c.Backup != config.NoBackup, c.MaxConnections, c.Weight
+		b.ConfiguredLimit, b.ConfiguredWeight = c.MaxConnections, c.Weight
 		if c.Auto {
 			b.LearnedFloor = c.Min
 		}
@@ -182,6 +191,22 @@ func (k *known) status(s *backend.Status) Backend {
 	at, filed := k.filed[name]
 	b.Added = !filed || at != s.Backend.Address()
 	return failed(b, s)
+}
+
+// healthOf is what the probes say.
+func healthOf(h *backend.Health) *Health {
+	said := &Health{Up: h.Up, Reason: h.Reason, Since: h.Since}
+	if last := h.Last; !last.At.IsZero() {
+		p := Probe{At: last.At, DurationSeconds: last.Took.Seconds(), Result: "passed"}
+		if last.Err != nil {
+			p.Result, p.Error = "failed", last.Err.Error()
+		}
+		if last.Inconclusive {
+			p.Result = "inconclusive"
+		}
+		said.Last = &p
+	}
+	return said
 }
 
 // failed adds how attempts to connect failed.

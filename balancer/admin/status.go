@@ -79,6 +79,8 @@ type Pool struct {
 	// Usable is how many backends new sessions may go to.
 	Usable int `json:"usable"`
 	Active int `json:"active"`
+	// FailedOver says that the backups keep new sessions, until a failback.
+	FailedOver bool `json:"failed_over"`
 	// MaxConnections bounds the sessions of all backends together. 0: none.
 	MaxConnections int       `json:"max_connections"`
 	Queue          Queue     `json:"queue"`
@@ -125,11 +127,26 @@ type Backend struct {
 	// Reason and Since say why, and since when: "connection refused, 3 of 3". Reason may be empty.
 	Reason string    `json:"reason"`
 	Since  time.Time `json:"since"`
-	// Backup says that it serves only while no other is usable.
-	Backup bool `json:"backup"`
+	// Health is what its probes say; absent: it is not probed.
+	Health *Health `json:"health,omitempty"`
+	// AdminState is what an operator says of it, one of [AdminStates]; AdminReason is who, in words, and empty when
+	// nobody has said anything.
+	AdminState  string `json:"admin_state"`
+	AdminReason string `json:"admin_reason"`
+	// EjectedUntil is when its ejection ends by itself; absent: it is not ejected.
+	EjectedUntil *time.Time `json:"ejected_until,omitempty"`
+	// Backup says that it serves only while no other is usable, or with BackupWhenFull also while all others are at
+	// their limit.
+	Backup         bool `json:"backup"`
+	BackupWhenFull bool `json:"backup_when_full"`
+	// Leaving says that it was removed, and serves until another backend can.
+	Leaving bool `json:"leaving"`
 	// Added says that it stands in no file, but was added at the door.
 	Added  bool `json:"added"`
 	Active int  `json:"active"`
+	// Elsewhere counts sessions at its address that count against Limit beside Active: of a backend that was removed, or
+	// of another process after an upgrade.
+	Elsewhere int `json:"elsewhere"`
 	// Limit bounds Active now, ConfiguredLimit in the configuration. 0: none.
 	Limit           int `json:"limit"`
 	ConfiguredLimit int `json:"configured_limit"`
@@ -143,7 +160,33 @@ type Backend struct {
 	Sessions uint64 `json:"sessions"`
 	// Failed counts attempts to connect that failed, by why. Those that never were are absent.
 	Failed map[string]uint64 `json:"failed"`
+	// EarlyEnds counts sessions that it ended before it had sent a byte, where early_end counts them.
+	EarlyEnds uint64 `json:"early_ends"`
 }
+
+// Health is what the probes of a backend say, whatever else keeps it.
+type Health struct {
+	Up bool `json:"up"`
+	// Reason and Since say why it is up, or not, and since when.
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+	// Last is the last probe; absent: there was none yet.
+	Last *Probe `json:"last,omitempty"`
+}
+
+// Probe is one probe.
+type Probe struct {
+	At time.Time `json:"at"`
+	// DurationSeconds is how long it took.
+	DurationSeconds float64 `json:"duration_seconds"`
+	// Result is one of [ProbeResults].
+	Result string `json:"result"`
+	// Error is why it did not pass; empty: it did.
+	Error string `json:"error"`
+}
+
+// ProbeResults are the words for how a probe went. One that is inconclusive says nothing of the backend.
+var ProbeResults = []string{"passed", "failed", "inconclusive"}
 
 // BackendStates are the words for what a backend is good for. Only one that is up gets new sessions.
 var BackendStates = []string{"up", "down", "ejected", "drain", "disabled", "maint", "removed"}

@@ -85,9 +85,14 @@ func (o *Operator) pool(ms float64) admin.Pool {
 			Waits: []admin.Bucket{{UpToSeconds: &ms, Count: 38}, {Count: 2}}},
 		Classes: []admin.Class{{Name: "reports", Weight: 1, Active: 1, Queued: 2}, {Name: "web", Weight: 4, Active: 2}},
 		Backends: []admin.Backend{
-			{Name: "db1", Address: "10.0.0.5:5432", State: "up", Reason: "the probes say so", Since: o.Now.Add(-3 * time.Hour), Active: 3, Limit: 40,
+			{Name: "db1", Address: "10.0.0.5:5432", State: "up", Reason: "the probes say so", Since: o.Now.Add(-3 * time.Hour), AdminState: "ready",
+				Health: &admin.Health{Up: true, Reason: "its probes pass", Since: o.Now.Add(-3 * time.Hour),
+					Last: &admin.Probe{At: o.Now.Add(-time.Second), DurationSeconds: 0.0012, Result: "passed"}},
+				Active: 3, Limit: 40,
 				ConfiguredLimit: 60, Learns: true, LearnedFloor: 10, Weight: 3, ConfiguredWeight: 3, Sessions: 1100},
-			{Name: "db2", Address: "10.0.0.6:5432", State: "down", Reason: "connection refused, 3 of 3", Since: o.Now.Add(-4 * time.Minute),
+			{Name: "db2", Address: "10.0.0.6:5432", State: "down", Reason: "connection refused, 3 of 3", Since: o.Now.Add(-4 * time.Minute), AdminState: "ready",
+				Health: &admin.Health{Reason: "connection refused, 3 of 3", Since: o.Now.Add(-4 * time.Minute),
+					Last: &admin.Probe{At: o.Now.Add(-2 * time.Second), DurationSeconds: 0.0004, Result: "failed", Error: "connection refused"}},
 				ConfiguredLimit: 0, Weight: 1, ConfiguredWeight: 1, Sessions: 104, Failed: map[string]uint64{"refused": 7}, Backup: true},
 		},
 	}
@@ -348,6 +353,15 @@ func (o *Operator) Upgrade(_ context.Context, who admin.Who) (admin.Upgraded, er
 func (o *Operator) Save(_ context.Context, who admin.Who) (admin.Saved, error) {
 	o.called(who, "save")
 	return admin.Saved{File: o.State.ConfigFile, Saved: o.State.Differs, Rewritten: o.Rewrites, Kept: o.State.ConfigFile + ".old"}, o.Err
+}
+
+// Failback says that it changes something, and changes nothing.
+func (o *Operator) Failback(_ context.Context, who admin.Who, frontend string) (admin.FailedBack, error) {
+	o.called(who, "failback %s", frontend)
+	if !slices.ContainsFunc(o.State.Frontends, func(f admin.Frontend) bool { return f.Name == frontend }) {
+		return admin.FailedBack{}, admin.NotFound("no frontend %s", frontend)
+	}
+	return admin.FailedBack{Frontend: frontend, Changed: true}, o.Err
 }
 
 var _ admin.Operator = (*Operator)(nil)

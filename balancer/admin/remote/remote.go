@@ -69,7 +69,7 @@ func Commands(s Shell) []*cli.Command {
 	return slices.Concat(
 		[]*cli.Command{k.statusCommand(), k.sessionsCommand(), k.killCommand()},
 		k.backendCommands(),
-		[]*cli.Command{k.eventsCommand(), k.whyCommand(), k.planCommand(), k.reloadCommand(), k.upgradeCommand(), k.saveCommand()},
+		[]*cli.Command{k.eventsCommand(), k.whyCommand(), k.planCommand(), k.reloadCommand(), k.upgradeCommand(), k.saveCommand(), k.failbackCommand()},
 		k.completionCommands(),
 	)
 }

@@ -92,6 +92,9 @@ func describe(f *admin.Frontend) []string {
 		lines = append(lines, clients(t))
 	}
 	lines = append(lines, fmt.Sprintf("%s: %d of %s usable, %s%s", p.Strategy, p.Usable, count(members(p), "backend"), count(p.Active, "connection"), outOf(p.MaxConnections)))
+	if p.FailedOver {
+		lines = append(lines, "the backups have taken over, and keep new sessions until 'weir failback'")
+	}
 	if p.Queue.MaxLength > 0 || p.Queue.Length > 0 {
 		lines = append(lines, queue(&p.Queue))
 	}
@@ -169,7 +172,7 @@ func (k *remote) backends(list []admin.Backend) *table {
 			address = "-"
 		}
 		t.add(text(b.Name), cell{b.State, stateColour(b.State)}, text(k.since(b.Since)), text(fmt.Sprint(b.Active)), text(limitNow(&b)),
-			text(weightNow(&b)), text(fmt.Sprint(b.Sessions)), text(fmt.Sprint(sum(b.Failed))), text(address), text(remarks(&b)))
+			text(weightNow(&b)), text(fmt.Sprint(b.Sessions)), text(fmt.Sprint(sum(b.Failed))), text(address), text(k.remarks(&b)))
 	}
 	return t
 }
@@ -197,10 +200,19 @@ func sum(counts map[string]uint64) (n uint64) {
 	return n
 }
 
-func remarks(b *admin.Backend) string {
+func (k *remote) remarks(b *admin.Backend) string {
 	var list []string
-	if b.Backup {
+	switch {
+	case b.BackupWhenFull:
+		list = append(list, "backup when full")
+	case b.Backup:
 		list = append(list, "backup")
+	}
+	if b.Leaving {
+		list = append(list, "removed, and serves until another can")
+	}
+	if b.Elsewhere > 0 {
+		list = append(list, fmt.Sprintf("%d more elsewhere", b.Elsewhere))
 	}
 	if b.Added {
 		list = append(list, "added")
@@ -208,7 +220,18 @@ func remarks(b *admin.Backend) string {
 	if b.Reason != "" {
 		list = append(list, b.Reason)
 	}
+	if h := b.Health; h != nil && h.Reason != b.Reason && b.State != "up" {
+		list = append(list, "its probes: "+h.Reason)
+	}
+	if b.Health != nil && b.Health.Last != nil {
+		list = append(list, k.lastProbe(b.Health.Last))
+	}
 	return strings.Join(list, "; ")
+}
+
+// lastProbe tells how the last probe went, and how long ago.
+func (k *remote) lastProbe(p *admin.Probe) string {
+	return fmt.Sprintf("last probe %s in %s, %s ago", p.Result, span(seconds(p.DurationSeconds)), k.since(p.At))
 }
 
 func (k *remote) showDifferences(c *cli.Context, list []admin.Difference) {
