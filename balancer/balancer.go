@@ -30,6 +30,7 @@ type Balancer struct {
 	onEvent  atomic.Pointer[func(string, backend.Event)]
 	stock    *relay.Stock
 	slots    *frontend.Slots
+	loops    int              // that the reactor has, or would have
 	reactor  *reactor.Reactor // nil: no frontend wants it
 	reloads  reloads
 
@@ -81,12 +82,13 @@ func New(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*Balancer
 // NewFrom is New with listening sockets that are there already. Those that cfg has no use for are closed.
 func NewFrom(ctx context.Context, cfg *config.Config, log zerolog.Logger, there *frontend.Inherited) (*Balancer, error) {
 	defer there.Close()
-	shares, err := shareDescriptors(cfg)
+	loops := reactor.Loops()
+	shares, err := shareDescriptors(cfg, loops)
 	if err != nil {
 		return nil, err
 	}
 	b := &Balancer{
-		log: log, config: cfg, started: make(chan struct{}), stock: relay.NewStock(shares.pipes), slots: frontend.NewSlots(shares.sessions),
+		log: log, config: cfg, loops: loops, started: make(chan struct{}), stock: relay.NewStock(shares.pipes), slots: frontend.NewSlots(shares.sessions),
 		ended:    frontend.NewEnded(frontend.EndedSize),
 		sessions: frontend.NewSessionLog(log, sessionPolicy(&cfg.Log)),
 	}
@@ -115,7 +117,7 @@ func (b *Balancer) makeReactor(cfg *config.Config) (err error) {
 	if b.reactor != nil || !anyReactor(cfg) {
 		return nil
 	}
-	if b.reactor, err = reactor.New(reactor.Loops(), b.stock); err != nil {
+	if b.reactor, err = reactor.New(b.loops, b.stock); err != nil {
 		return err
 	}
 	if cfg.PinLoops {

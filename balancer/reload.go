@@ -101,7 +101,7 @@ func (b *Balancer) prepare(ctx context.Context, cfg *config.Config) (next *prepa
 			next.abort()
 		}
 	}()
-	shares, err := shareDescriptors(cfg)
+	shares, err := shareDescriptors(cfg, b.loops)
 	if err != nil {
 		return next, err
 	}

@@ -3,6 +3,7 @@ package reactor
 import (
 	"context"
 	"runtime"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -56,13 +57,31 @@ func New(n int, stock *relay.Stock) (*Reactor, error) {
 	return r, nil
 }
 
-// Loops is how many loops there should be: one for each core that the process may use.
-func Loops() int { return runtime.GOMAXPROCS(0) }
+// lent is how many runtime processors there are for the loops, beside those that the process would have.
+var lent struct {
+	sync.Mutex
+	n int
+}
+
+// lend changes how many there are.
+func lend(n int) {
+	lent.Lock()
+	defer lent.Unlock()
+	lent.n += n
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + n)
+}
+
+// Loops is how many loops there should be: one for each core that the process may use, whether loops run or not.
+func Loops() int {
+	lent.Lock()
+	defer lent.Unlock()
+	return runtime.GOMAXPROCS(0) - lent.n
+}
 
 // Start runs the loops until Stop. While they wait unseen they hold runtime processors, so there are
 // given to be as many more.
 func (r *Reactor) Start() {
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + len(r.cores))
+	lend(len(r.cores))
 	for i := range r.cores {
 		r.running.Go(func() error { r.run(i); return nil })
 	}
@@ -75,7 +94,7 @@ func (r *Reactor) Stop() {
 	}
 	r.running.Wait()
 	close(r.over)
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) - len(r.cores))
+	lend(-len(r.cores))
 }
 
 // Alive says whether every loop answers before ctx ends.
