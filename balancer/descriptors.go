@@ -27,12 +27,13 @@ type shares struct{ sessions, pipes int }
 const probeShare = 8
 
 // shareDescriptors divides what the process may open (RLIMIT_NOFILE). It goes by nothing but that, the configuration and
-// the number of loops, which is settled at the start: so a reload or an upgrade to the same file divides the same.
-func shareDescriptors(cfg *config.Config, loops int) (shares, error) {
+// the number of loops, which is settled at the start: so a reload or an upgrade to the same file divides the same. extra is
+// how many listening addresses there are beyond those of the configuration.
+func shareDescriptors(cfg *config.Config, loops, extra int) (shares, error) {
 	limit := descriptorLimit()
 	s := shares{pipes: min(relay.MaxPipes, limit/pipeShare/2)}
 	probes := min(probed(cfg), limit/probeShare)
-	rest := limit - spare - 2*s.pipes - probes - fixed(cfg, loops)
+	rest := limit - spare - 2*s.pipes - probes - fixed(cfg, loops) - extra*max(1, loops)
 	s.sessions = min(rest/perSession, manySessions)
 	if cfg.MaxSessions > 0 {
 		s.sessions = min(s.sessions, cfg.MaxSessions)

@@ -13,4 +13,6 @@ type Inspector interface {
 }
 
 // Inspector returns the engine of the frontend of that name.
-func (b *Balancer) Inspector(name string) Inspector { return b.part(name).frontend.(Inspector) }
+func (b *Balancer) Inspector(name string) Inspector {
+	return b.part(name).frontend.current().(Inspector)
+}

@@ -17,7 +17,7 @@ import (
 type part struct {
 	name     string
 	log      zerolog.Logger
-	frontend server
+	frontend *engines
 	pool     *backend.Pool
 	onEvent  *atomic.Pointer[func(string, backend.Event)] // of the balancer
 

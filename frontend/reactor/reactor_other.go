@@ -32,6 +32,9 @@ func (r *Reactor) Open(context.Context, frontend.Options) (*Server, error) {
 	return nil, errUnsupported
 }
 
+// NewServer is never called here.
+func (r *Reactor) NewServer(*frontend.Frontend, *frontend.Options) *Server { return nil }
+
 // Pin fails.
 func (r *Reactor) Pin() error { return errUnsupported }
 
