@@ -44,6 +44,15 @@ var overlapping = []struct {
 	{"127.0.0.1:P", true, false},
 }
 
+func portNumber(t *testing.T, address string) int {
+	t.Helper()
+	n, err := strconv.Atoi(portOf(t, address))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // visitors come to 127.0.0.1 and ::1 while those are served before and after a change. None may be refused or reset.
 type visitors struct {
 	t      *testing.T

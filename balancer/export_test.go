@@ -16,3 +16,8 @@ type Inspector interface {
 func (b *Balancer) Inspector(name string) Inspector {
 	return b.part(name).frontend.current().(Inspector)
 }
+
+// Listening returns the addresses of the frontend of that name.
+func (b *Balancer) Listening(name string) *frontend.Listening {
+	return b.part(name).frontend.Listening()
+}

@@ -153,7 +153,9 @@ func addresses(f *config.Frontend) string {
 }
 
 func (d *differ) frontend(from, to *config.Frontend) {
+	first := len(d.Changes)
 	d.keys(Change{Frontend: to.Name}, from, to)
+	d.noteEngine(d.Changes[first:], from, to)
 	for i := range to.Backends {
 		b := &to.Backends[i]
 		if old := sameBackend(from, b); old != nil {
@@ -165,6 +167,17 @@ func (d *differ) frontend(from, to *config.Frontend) {
 	for i := range from.Backends {
 		if b := &from.Backends[i]; sameBackend(to, b) == nil {
 			d.add(Change{Frontend: to.Name, Backend: b.Name, From: b.ForwardTo.String(), Ends: d.sessions(from.Name, b.Name)})
+		}
+	}
+}
+
+// noteEngine says what another engine means.
+func (d *differ) noteEngine(changes []Change, from, to *config.Frontend) {
+	was, _ := engineOf(from)
+	is, _ := engineOf(to)
+	for i := range changes {
+		if changes[i].Key == "engine" && was != is {
+			changes[i].Note = "for new sessions; running sessions finish on " + was
 		}
 	}
 }

@@ -283,9 +283,8 @@ func (c *change) commit() {
 		l.served = append(l.served, p.served)
 		stays[p.served] = true
 		p.served.become(p)
-		if p.served.begun {
-			p.served.follow(before, c.rules)
-		} else if l.serving {
+		p.served.follow(before, c.rules)
+		if l.serving && !p.served.begun {
 			p.served.begin(c.rules)
 		}
 	}
@@ -346,7 +345,7 @@ func (s *Served) callLast() {
 
 // follow goes by rules that are new.
 func (s *Served) follow(before, rules *Rules) {
-	if s.given {
+	if s.given || s.late || !s.begun && !s.fresh { // the last: see begin
 		return
 	}
 	s.Listener.Follow(rules)
