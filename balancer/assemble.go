@@ -183,6 +183,10 @@ func rules(c, before *config.Frontend, had *frontend.Rules) (*frontend.Rules, er
 	if err != nil {
 		return nil, fmt.Errorf("frontend %s: %w", c.Name, err)
 	}
+	who, err := permissions(c)
+	if err != nil {
+		return nil, fmt.Errorf("frontend %s: %w", c.Name, err)
+	}
 	r := &frontend.Rules{
 		Backlog:          c.Backlog,
 		Socket:           socket,
@@ -198,6 +202,7 @@ func rules(c, before *config.Frontend, had *frontend.Rules) (*frontend.Rules, er
 		OnNoBackend:      onNoBackend,
 		OnRefuse:         onRefuse,
 		Admission:        admission(c),
+		Permissions:      who,
 	}
 	if had != nil && before.Client == c.Client {
 		r.Admission.Clients = had.Admission.Clients
@@ -206,6 +211,30 @@ func rules(c, before *config.Frontend, had *frontend.Rules) (*frontend.Rules, er
 		r.Admission.Rate = had.Admission.Rate
 	}
 	return r, nil
+}
+
+// permissions says who may connect to the unix sockets of a frontend.
+func permissions(c *config.Frontend) (map[frontend.Bind]frontend.Permission, error) {
+	all := make(map[frontend.Bind]frontend.Permission)
+	for i := range c.BindOn {
+		l := &c.BindOn[i]
+		uid, gid, err := l.Owners()
+		if err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
+		}
+		p := frontend.Permission{}
+		p.Mode, p.HasMode = l.FileMode()
+		if uid >= 0 {
+			p.UID, p.HasUID = uid, true
+		}
+		if gid >= 0 {
+			p.GID, p.HasGID = gid, true
+		}
+		if p != (frontend.Permission{}) {
+			all[bindOf(l.Address)] = p
+		}
+	}
+	return all, nil
 }
 
 func bindOf(a config.Address) (b frontend.Bind) {
@@ -220,7 +249,7 @@ func moveTo(cfg *config.Config) (*frontend.Move, error) {
 		c := &cfg.Frontends[i]
 		engine, _ := engineOf(c)
 		for _, a := range c.BindOn {
-			wanted = append(wanted, frontend.Wanted{Frontend: c.Name, Engine: engine, Bind: bindOf(a)})
+			wanted = append(wanted, frontend.Wanted{Frontend: c.Name, Engine: engine, Bind: bindOf(a.Address)})
 		}
 	}
 	return frontend.NewMove(wanted)

@@ -136,7 +136,7 @@ func takesOver(f *config.Frontend, from *config.Config) string {
 	for i := range from.Frontends {
 		old := &from.Frontends[i]
 		for _, a := range old.BindOn {
-			if slices.Contains(f.BindOn, a) {
+			if slices.ContainsFunc(f.BindOn, func(l config.Listen) bool { return l.Address == a.Address }) {
 				return "takes over the listener of " + old.Name
 			}
 		}
