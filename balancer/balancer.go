@@ -165,15 +165,24 @@ func (b *Balancer) makeReactor(cfg *config.Config) (err error) {
 	if b.reactor, err = reactor.New(b.loops, b.stock); err != nil {
 		return err
 	}
-	if cfg.PinLoops {
-		if err := b.reactor.Pin(); err != nil {
-			b.log.Warn().Err(err).Msg("pin_loops has no effect")
-		}
-	}
+	b.pin(cfg)
 	if b.watching != nil {
 		b.reactor.Start()
 	}
 	return nil
+}
+
+// pin keeps the loops on cores of their own, if that is wanted.
+func (b *Balancer) pin(cfg *config.Config) {
+	switch {
+	case b.reactor == nil:
+	case !cfg.PinLoops:
+		b.reactor.Unpin()
+	default:
+		if err := b.reactor.Pin(); err != nil {
+			b.log.Warn().Err(err).Msg("pin_loops has no effect")
+		}
+	}
 }
 
 func (b *Balancer) assembler(ctx context.Context) *assembler {

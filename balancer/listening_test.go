@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"weir/frontend"
+	"weir/frontend/reactor"
 )
 
 // A reload of backlog reaches the sockets that listen already.
@@ -125,6 +127,58 @@ func TestReloadOfEngineThenStop(t *testing.T) {
 		w.kill()
 		expectClosed(t, c)
 	})
+}
+
+// pin_loops changes in a reload, in the loops that run.
+func TestReloadOfPinLoops(t *testing.T) {
+	s := mirror(t)
+	file := func(pin bool) string {
+		return fmt.Sprintf("pin_loops = %v\n[[frontend]]\nname = \"f\"\nengine = \"reactor\"\nbind_on = \"127.0.0.1:0\"\n", pin) + to(s.addr()) + noProbes
+	}
+	var may unix.CPUSet
+	if err := unix.SchedGetaffinity(os.Getpid(), &may); err != nil {
+		t.Fatal(err)
+	}
+	if err := reactor.MayPin(reactor.Loops()); err != nil || may.Count() < 2 {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("loops cannot be pinned: %v", err)
+		}
+		t.Skipf("SKIPPED: loops cannot be pinned to %d cores: %v", may.Count(), err)
+	}
+	w := startWeirFile(t, file(false))
+	for _, pin := range []bool{true, false, true} {
+		if plan := w.mustReload(file(pin)); fmt.Sprint(plan.Changes) != fmt.Sprintf("[~ pin_loops: %v -> %v]", !pin, pin) {
+			t.Errorf("the plan is %v", plan.Changes)
+		}
+		want := 0
+		if pin {
+			want = may.Count()
+		}
+		eventually(t, fmt.Sprintf("%d threads with one core", want), func() bool { return threadsWithOneCore(t) == want })
+		for range 20 {
+			c := w.dial()
+			send(t, c, "x")
+			expect(t, c, "x")
+			c.Close()
+		}
+	}
+}
+
+// threadsWithOneCore counts the threads of this process that may run on one core only.
+func threadsWithOneCore(t *testing.T) (n int) {
+	t.Helper()
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, thread := range threads {
+		var may unix.CPUSet
+		id, _ := strconv.Atoi(thread.Name())
+		if unix.SchedGetaffinity(id, &may) == nil && may.Count() == 1 { // or it has ended
+			n++
+		}
+	}
+	return n
 }
 
 // A path that was deleted, or that a dead socket was put at, is opened again by a reload.

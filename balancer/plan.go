@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"weir/config"
+	"weir/frontend/reactor"
 )
 
 // Plan is what a reload changes.
@@ -74,10 +75,25 @@ type differ struct {
 func (b *Balancer) plan(cfg *config.Config) Plan {
 	d := differ{sessions: b.sessionsOn}
 	d.config(b.config, cfg)
-	for _, c := range d.Changes {
+	for i := range d.Changes {
+		c := &d.Changes[i]
 		d.Ends += c.Ends
+		if c.Frontend == "" && c.Key == "pin_loops" && cfg.PinLoops {
+			c.Note = b.whyNotPin(cfg)
+		}
 	}
 	return d.Plan
+}
+
+// whyNotPin says why pin_loops changes nothing; empty: it does.
+func (b *Balancer) whyNotPin(cfg *config.Config) string {
+	if !anyReactor(cfg) {
+		return "has no effect: no frontend runs on the reactor"
+	}
+	if err := reactor.MayPin(b.loops); err != nil {
+		return "has no effect: " + err.Error()
+	}
+	return ""
 }
 
 // Compare tells what is different between two configurations.
@@ -216,7 +232,7 @@ func (d *differ) fields(where Change, from, to reflect.Value) {
 			}
 			c := where
 			c.Key, c.From, c.To = c.Key+key, text(a), text(b)
-			if c.Frontend == "" && (strings.HasPrefix(c.Key, "admin.") || c.Key == "log.file" || c.Key == "pin_loops") {
+			if c.Frontend == "" && (strings.HasPrefix(c.Key, "admin.") || c.Key == "log.file") {
 				c.Note = atStart
 			}
 			d.add(c)

@@ -170,6 +170,7 @@ func (b *Balancer) follow(cfg *config.Config, next *prepared) error {
 	drain := cfg.Shutdown.Drain.Std()
 	b.slots.SetLimit(next.slots)
 	b.sessions.Set(sessionPolicy(&cfg.Log))
+	b.pin(cfg)
 	next.move.Commit()
 	var parts []*part
 	for _, s := range next.kept {

@@ -195,6 +195,9 @@ func (b *binding) Follow(rules *frontend.Rules) {
 	if _, ok := b.addr.(*net.TCPAddr); !ok {
 		return
 	}
+	if b.begun {
+		b.server.reactor.steer(b)
+	}
 	for _, l := range b.listeners {
 		for _, o := range rules.Socket.ForListener() {
 			unix.SetsockoptInt(l.fd, o.Level, o.Name, o.Value)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"weir/frontend/reactor/loop"
 	"weir/frontend/relay"
@@ -17,7 +19,8 @@ const Supported = true
 // Reactor is the loops of a process.
 type Reactor struct {
 	cores   []*core
-	cpus    []int // that the cores are pinned to; nil: they are not
+	cpus    atomic.Pointer[[]int] // that the cores are pinned to
+	may     unix.CPUSet           // that the process may use
 	running errgroup.Group
 	over    chan struct{} // closed when no loop runs any more
 }
@@ -46,6 +49,10 @@ const slab = 32
 // New makes n loops that do not run yet. Run them, then Close.
 func New(n int, stock *relay.Stock) (*Reactor, error) {
 	r := &Reactor{over: make(chan struct{})}
+	var err error
+	if r.may, err = affinity(); err != nil {
+		return nil, err
+	}
 	for range n {
 		l, err := loop.New()
 		if err != nil {

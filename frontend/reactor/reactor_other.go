@@ -38,6 +38,12 @@ func (r *Reactor) NewServer(*frontend.Frontend, *frontend.Options) *Server { ret
 // Pin fails.
 func (r *Reactor) Pin() error { return errUnsupported }
 
+// Unpin does nothing.
+func (r *Reactor) Unpin() {}
+
+// MayPin fails.
+func MayPin(int) error { return errUnsupported }
+
 // Start does nothing.
 func (r *Reactor) Start() {}
 
