@@ -88,7 +88,7 @@ func TestReadmeBlocksAreKnown(t *testing.T) {
 			"tour echo, waits for 8080 9090 7070", "tour echo", "end of tour echo", "load",
 			"operate", "drain", "plan", "curl",
 		},
-		"toml": {"core of examples/two-echo.toml", "every key with its default", "phases", "fragile", "classes", "door"},
+		"toml": {"core of examples/two-echo.toml", "every key with its default", "phases", "fragile", "classes", "door", "unix sockets"},
 		"text": {
 			"output of tour socat", "output of tour echo", "output of check, in part",
 			"output of operate, in part", "output of drain", "output of plan",

@@ -30,7 +30,7 @@ func queueOptions(c *config.Frontend) backend.QueueOptions {
 func admission(c *config.Frontend) frontend.Admission {
 	k := &c.Client
 	return frontend.Admission{
-		Access: access.New(c.Allowed(), c.Denied()),
+		Access: accessList(c),
 		Rate:   rate.NewBucket(c.Rate.Sessions, c.Rate.Burst),
 		Clients: rate.NewClients(rate.Options{
 			Rate: k.Rate, Burst: k.Burst, MaxSessions: k.MaxSessions,
@@ -40,12 +40,24 @@ func admission(c *config.Frontend) frontend.Admission {
 	}
 }
 
+func accessList(c *config.Frontend) *access.List {
+	l := access.New(c.Allowed(), c.Denied())
+	if c.DeniesUnix() {
+		return l.WithoutUnix()
+	}
+	return l
+}
+
 // classes counts as queueOptions does: those of the file, and behind them the default.
 func classes(c *config.Frontend) frontend.Classes {
 	k := frontend.Classes{Default: len(c.Classes), Binds: make(map[frontend.Bind]int)}
-	prefixes := make([][]netip.Prefix, len(c.Classes))
+	prefixes, unix := make([][]netip.Prefix, len(c.Classes)), -1
 	for i := range c.Classes {
 		for _, m := range c.Classes[i].Match {
+			if m.Prefix.Unix {
+				unix = i
+				continue
+			}
 			if m.Prefix.IsValid() {
 				prefixes[i] = append(prefixes[i], m.Prefix.Prefix)
 				continue
@@ -54,7 +66,9 @@ func classes(c *config.Frontend) frontend.Classes {
 			k.Binds[frontend.Bind{Network: network, Address: address}] = i
 		}
 	}
-	k.Prefixes = access.NewClasses(prefixes)
+	if k.Prefixes = access.NewClasses(prefixes); unix >= 0 {
+		k.Prefixes.HaveUnix(unix)
+	}
 	return k
 }
 

@@ -30,8 +30,10 @@ type assembler struct {
 	slots    *frontend.Slots
 	// reactor runs the frontends that want it; nil when none does.
 	reactor *reactor.Reactor
-	// inherited holds listening sockets that are there already; nil: none.
-	inherited *frontend.Inherited
+	// move says which listening sockets are for whom, and parked takes those that nobody accepts from.
+	move    *frontend.Move
+	parked  *frontend.Inherited
+	closing *frontend.Closing
 }
 
 // engineOf returns the engine of a frontend, and why it is that.
@@ -55,11 +57,19 @@ func anyReactor(c *config.Config) bool {
 }
 
 // open opens the listeners of a frontend with its engine.
-func (a *assembler) open(c *config.Frontend, o frontend.Options) (server, error) {
-	if o.Engine, o.EngineWhy = engineOf(c); o.Engine == "reactor" {
+func (a *assembler) open(o frontend.Options) (server, error) {
+	if o.Engine == "reactor" {
 		return ok(a.reactor.Open(a.ctx, o))
 	}
 	return ok(frontend.Open(a.ctx, o))
+}
+
+// another makes another engine for a frontend. It listens nowhere yet.
+func (a *assembler) another(f *frontend.Frontend, o frontend.Options) server {
+	if o.Engine == "reactor" {
+		return a.reactor.NewServer(f, &o)
+	}
+	return frontend.NewCopy(a.ctx, f, &o)
 }
 
 // ok keeps a nil pointer from becoming an interface that is not nil.
@@ -82,9 +92,11 @@ func (a *assembler) part(c *config.Frontend) (*part, error) {
 	if p.pool, err = backend.NewPool(o); err != nil {
 		return nil, err
 	}
-	if p.frontend, err = a.open(c, a.frontendOptions(c, p.pool, r)); err != nil {
+	first, err := a.open(a.frontendOptions(c, p.pool, r))
+	if err != nil {
 		return nil, err
 	}
+	p.frontend = newEngines(first)
 	p.rules = r
 	return p, nil
 }
@@ -137,11 +149,15 @@ var backups = map[config.Backup]backend.Backup{
 }
 
 func (a *assembler) frontendOptions(c *config.Frontend, pool *backend.Pool, rules *frontend.Rules) frontend.Options {
+	engine, why := engineOf(c)
 	return frontend.Options{
 		Name:      c.Name,
-		Bind:      binds(c.BindOn),
+		Engine:    engine,
+		EngineWhy: why,
+		Move:      a.move,
+		Parked:    a.parked,
+		Closing:   a.closing,
 		Pool:      pool,
-		Inherited: a.inherited,
 		Ended:     a.ended,
 		Slots:     a.slots,
 		Stock:     a.stock,
@@ -165,6 +181,10 @@ func rules(c, before *config.Frontend, had *frontend.Rules) (*frontend.Rules, er
 	if err != nil {
 		return nil, fmt.Errorf("frontend %s: %w", c.Name, err)
 	}
+	who, err := permissions(c)
+	if err != nil {
+		return nil, fmt.Errorf("frontend %s: %w", c.Name, err)
+	}
 	r := &frontend.Rules{
 		Backlog:          c.Backlog,
 		Socket:           socket,
@@ -181,6 +201,7 @@ func rules(c, before *config.Frontend, had *frontend.Rules) (*frontend.Rules, er
 		OnNoBackend:      onNoBackend,
 		OnRefuse:         onRefuse,
 		Admission:        admission(c),
+		Permissions:      who,
 	}
 	if had != nil && before.Client == c.Client {
 		r.Admission.Clients = had.Admission.Clients
@@ -191,12 +212,46 @@ func rules(c, before *config.Frontend, had *frontend.Rules) (*frontend.Rules, er
 	return r, nil
 }
 
-func binds(addresses []config.Address) []frontend.Bind {
-	list := make([]frontend.Bind, len(addresses))
-	for i, a := range addresses {
-		list[i].Network, list[i].Address = a.Listen()
+// permissions says who may connect to the unix sockets of a frontend.
+func permissions(c *config.Frontend) (map[frontend.Bind]frontend.Permission, error) {
+	all := make(map[frontend.Bind]frontend.Permission)
+	for i := range c.BindOn {
+		l := &c.BindOn[i]
+		uid, gid, err := l.Owners()
+		if err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", l.Address, err)
+		}
+		p := frontend.Permission{}
+		p.Mode, p.HasMode = l.FileMode()
+		if uid >= 0 {
+			p.UID, p.HasUID = uid, true
+		}
+		if gid >= 0 {
+			p.GID, p.HasGID = gid, true
+		}
+		if p != (frontend.Permission{}) {
+			all[bindOf(l.Address)] = p
+		}
 	}
-	return list
+	return all, nil
+}
+
+func bindOf(a config.Address) (b frontend.Bind) {
+	b.Network, b.Address = a.Listen()
+	return b
+}
+
+// moveTo begins a move of the listening sockets to a configuration.
+func moveTo(cfg *config.Config) (*frontend.Move, error) {
+	var wanted []frontend.Wanted
+	for i := range cfg.Frontends {
+		c := &cfg.Frontends[i]
+		engine, _ := engineOf(c)
+		for _, a := range c.BindOn {
+			wanted = append(wanted, frontend.Wanted{Frontend: c.Name, Engine: engine, Bind: bindOf(a.Address)})
+		}
+	}
+	return frontend.NewMove(wanted)
 }
 
 func sources(ips []config.IP) []netip.Addr {

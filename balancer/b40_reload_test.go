@@ -275,7 +275,7 @@ func TestB40ReloadThatFails(t *testing.T) {
 		w := startWeirFile(t, head+"bind_on = \"127.0.0.1:0\"\n"+to(a.addr()))
 		for name, file := range map[string]string{
 			taken.addr(): head + fmt.Sprintf("bind_on = [\"127.0.0.1:0\", \"127.0.0.2:0\", %q]\nretries = 9\n", taken.addr()) + to(a.addr()),
-			"engine":     strings.Replace(head, engine, otherEngine[engine], 1) + "bind_on = \"127.0.0.1:0\"\n" + to(a.addr()),
+			"no-such-ip": head + "bind_on = [\"127.0.0.1:0\", \"[fe80::1%no-such-ip]:0\"]\nretries = 9\n" + to(a.addr()),
 		} {
 			if _, err := w.reload(file); err == nil || !strings.Contains(err.Error(), name) {
 				t.Errorf("got %v, want an error that names %s", err, name)

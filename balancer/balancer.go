@@ -33,6 +33,9 @@ type Balancer struct {
 	onEvent  atomic.Pointer[func(string, backend.Event)]
 	stock    *relay.Stock
 	slots    *frontend.Slots
+	parked   *frontend.Inherited // sockets that weir was given and nobody accepts from
+	closing  frontend.Closing    // listeners that a reload has removed
+	loops    int                 // that the reactor has, or would have
 	reloads  reloads
 
 	changing sync.Mutex // one reload at a time, and none beside the end
@@ -53,9 +56,12 @@ type Balancer struct {
 type server interface {
 	Addrs() []net.Addr
 	Counters() *frontend.Counters
-	// Prepare opens what is missing to listen on those addresses with those rules, or takes it from there;
-	// nothing changes before commit.
-	Prepare(ctx context.Context, binds []frontend.Bind, rules *frontend.Rules, there *frontend.Inherited) (commit, abort func(), err error)
+	// Base is what it has in common with another engine of the same frontend.
+	Base() *frontend.Frontend
+	// Listening is the addresses it listens on, which may change.
+	Listening() *frontend.Listening
+	// Follow goes by other rules, but for the listeners.
+	Follow(rules *frontend.Rules)
 	// Serve accepts until ctx ends, then closes the listeners and leaves the sessions to Drain, which
 	// cuts what is left when its ctx ends.
 	Serve(ctx context.Context) error
@@ -64,10 +70,6 @@ type server interface {
 	Watch(ctx context.Context)
 	// CutBackend ends the sessions of one backend.
 	CutBackend(b *backend.Backend)
-	// Sockets returns the listening sockets of those addresses, or with none of all; HandOver closes those that
-	// others accept from as well, and leaves no trace.
-	Sockets(of ...frontend.Bind) []frontend.Socket
-	HandOver(of ...frontend.Bind)
 	// Sessions and Kill are those of View.
 	Sessions(ctx context.Context, o frontend.Inspect, visit func(*frontend.Info) bool) error
 	Kill(ctx context.Context, match func(*frontend.Info) bool, why frontend.Outcome) (int, error)
@@ -86,34 +88,71 @@ func New(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*Balancer
 // NewFrom is New with listening sockets that are there already. Those that cfg has no use for are closed.
 func NewFrom(ctx context.Context, cfg *config.Config, log zerolog.Logger, there *frontend.Inherited) (*Balancer, error) {
 	defer there.Close()
-	shares, err := shareDescriptors(cfg)
+	loops := reactor.Loops()
+	m, err := moveTo(cfg)
+	if err != nil {
+		return nil, err
+	}
+	shares, err := shareDescriptors(cfg, loops, 0)
 	if err != nil {
 		return nil, err
 	}
 	b := &Balancer{
-		log: log, config: cfg, started: make(chan struct{}), stock: relay.NewStock(shares.pipes), slots: frontend.NewSlots(shares.sessions),
+		log: log, config: cfg, loops: loops, started: make(chan struct{}), stock: relay.NewStock(shares.pipes), slots: frontend.NewSlots(shares.sessions),
 		ended:    frontend.NewEnded(frontend.EndedSize),
 		sessions: frontend.NewSessionLog(log, sessionPolicy(&cfg.Log)), guard: frontend.NewGuard(log),
+		parked: there.Others(),
 	}
 	b.sessions.Guard = b.guard
 	b.reloads.count(nil) // the first configuration holds from here on
-	if err := b.makeReactor(cfg); err != nil {
+	m.Inherits(there)
+	m.Inherits(b.parked)
+	m.Settle()
+	if err := b.openAll(ctx, cfg, m); err != nil {
+		m.Abort()
+		b.Close()
 		return nil, err
 	}
-	for i := range cfg.Frontends {
-		a := b.assembler(ctx)
-		a.inherited = there
-		p, err := a.part(&cfg.Frontends[i])
-		if err != nil {
-			b.Close()
-			return nil, err
-		}
-		b.parts = append(b.parts, p)
-	}
+	m.Commit()
 	if rest := there.Rest(); len(rest) > 0 {
 		log.Warn().Strs("addresses", rest).Msg("inherited sockets that no frontend listens on are closed")
 	}
+	if rest := b.parked.Rest(); len(rest) > 0 {
+		log.Warn().Strs("addresses", rest).
+			Msg("sockets that weir was given, and that no frontend listens on, are kept for a reload: clients that connect there wait")
+	}
 	return b, nil
+}
+
+// openAll opens the frontends of the first configuration.
+func (b *Balancer) openAll(ctx context.Context, cfg *config.Config, m *frontend.Move) error {
+	if err := b.makeReactor(cfg); err != nil {
+		return err
+	}
+	shares, err := shareDescriptors(cfg, b.loops, m.Extra())
+	if err != nil {
+		return err
+	}
+	b.slots.SetLimit(shares.sessions)
+	a := b.assembler(ctx)
+	a.move = m
+	for i := range cfg.Frontends {
+		p, err := a.part(&cfg.Frontends[i])
+		if err != nil {
+			return err
+		}
+		b.parts = append(b.parts, p)
+	}
+	return nil
+}
+
+// Alone says that the process before this one does not go on: what was left as it is for its sake may go.
+func (b *Balancer) Alone() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, p := range b.parts {
+		p.frontend.Listening().Alone()
+	}
 }
 
 // makeReactor makes the reactor, if a frontend wants it and there is none. Only one goroutine at a time calls it.
@@ -121,15 +160,11 @@ func (b *Balancer) makeReactor(cfg *config.Config) error {
 	if b.reactor != nil || !anyReactor(cfg) {
 		return nil
 	}
-	r, err := reactor.New(reactor.Loops(), b.stock, b.guard)
+	r, err := reactor.New(b.loops, b.stock, b.guard)
 	if err != nil {
 		return err
 	}
-	if cfg.PinLoops {
-		if err := r.Pin(); err != nil {
-			b.log.Warn().Err(err).Msg("pin_loops has no effect")
-		}
-	}
+	b.pin(cfg, r)
 	if b.watching != nil {
 		r.Start()
 	}
@@ -139,8 +174,22 @@ func (b *Balancer) makeReactor(cfg *config.Config) error {
 	return nil
 }
 
+// pin keeps the loops on cores of their own, if that is wanted.
+func (b *Balancer) pin(cfg *config.Config, r *reactor.Reactor) {
+	switch {
+	case r == nil:
+	case !cfg.PinLoops:
+		r.Unpin()
+	default:
+		if err := r.Pin(); err != nil {
+			b.log.Warn().Err(err).Msg("pin_loops has no effect")
+		}
+	}
+}
+
 func (b *Balancer) assembler(ctx context.Context) *assembler {
-	return &assembler{ctx: ctx, log: b.log, guard: b.guard, sessions: b.sessions, ended: b.ended, onEvent: &b.onEvent, stock: b.stock, slots: b.slots, reactor: b.reactor}
+	return &assembler{ctx: ctx, log: b.log, sessions: b.sessions, ended: b.ended, onEvent: &b.onEvent, stock: b.stock, slots: b.slots, reactor: b.reactor,
+		parked: b.parked, closing: &b.closing, guard: b.guard}
 }
 
 // Close lets go of a balancer that was never run.
@@ -156,6 +205,7 @@ func (b *Balancer) closeEngine() {
 		b.reactor.Close()
 	}
 	b.stock.Close()
+	b.parked.Close()
 }
 
 // Alive says whether everything answers that must never stand still, before ctx ends.

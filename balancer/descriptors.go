@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"weir/config"
-	"weir/frontend/reactor"
 	"weir/frontend/relay"
 )
 
@@ -27,12 +26,14 @@ type shares struct{ sessions, pipes int }
 // Where that is not enough for a very large pool, a probe without a descriptor is no verdict.
 const probeShare = 8
 
-// shareDescriptors divides what the process may open (RLIMIT_NOFILE).
-func shareDescriptors(cfg *config.Config) (shares, error) {
+// shareDescriptors divides what the process may open (RLIMIT_NOFILE). It goes by nothing but that, the configuration and
+// the number of loops, which is settled at the start: so a reload or an upgrade to the same file divides the same. extra is
+// how many listening addresses there are beyond those of the configuration.
+func shareDescriptors(cfg *config.Config, loops, extra int) (shares, error) {
 	limit := descriptorLimit()
 	s := shares{pipes: min(relay.MaxPipes, limit/pipeShare/2)}
 	probes := min(probed(cfg), limit/probeShare)
-	rest := limit - spare - 2*s.pipes - probes - fixed(cfg)
+	rest := limit - spare - 2*s.pipes - probes - fixed(cfg, loops) - extra*max(1, loops)
 	s.sessions = min(rest/perSession, manySessions)
 	if cfg.MaxSessions > 0 {
 		s.sessions = min(s.sessions, cfg.MaxSessions)
@@ -45,8 +46,8 @@ func shareDescriptors(cfg *config.Config) (shares, error) {
 }
 
 // fixed is one descriptor for each listener on each loop, and two for each loop.
-func fixed(cfg *config.Config) int {
-	loops := max(1, reactor.Loops())
+func fixed(cfg *config.Config, loops int) int {
+	loops = max(1, loops)
 	n := 2 * loops
 	for i := range cfg.Frontends {
 		n += loops * len(cfg.Frontends[i].BindOn)

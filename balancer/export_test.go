@@ -13,4 +13,11 @@ type Inspector interface {
 }
 
 // Inspector returns the engine of the frontend of that name.
-func (b *Balancer) Inspector(name string) Inspector { return b.part(name).frontend.(Inspector) }
+func (b *Balancer) Inspector(name string) Inspector {
+	return b.part(name).frontend.current().(Inspector)
+}
+
+// Listening returns the addresses of the frontend of that name.
+func (b *Balancer) Listening(name string) *frontend.Listening {
+	return b.part(name).frontend.Listening()
+}

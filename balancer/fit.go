@@ -22,12 +22,15 @@ import (
 type Fit struct {
 	*config.Reading
 	Mistakes config.Mistakes
+	loops    int // of the reactor
 }
 
 // FitFiles looks at what a start opens beside sockets: the log, the token and the keys; and at the limit of open files.
 // A change of the log's file waits for the next start: a reload, from the configuration that runs, is only warned of it.
-func FitFiles(r *config.Reading, from *config.Config) *Fit {
-	f := &Fit{Reading: r}
+func FitFiles(r *config.Reading, from *config.Config) *Fit { return fitFiles(r, from, reactor.Loops()) }
+
+func fitFiles(r *config.Reading, from *config.Config, loops int) *Fit {
+	f := &Fit{Reading: r, loops: loops}
 	f.Mistakes = append(f.Mistakes, r.Unreadable...)
 	c := r.Config
 	if path := c.Log.File; path != "" && (from == nil || from.Log.File != path) {
@@ -46,8 +49,8 @@ func (f *Fit) FitSockets(from *config.Config, open func(config.Address) bool) *F
 	paths := make(map[string]string)
 	for i := range c.Frontends {
 		for j := range c.Frontends[i].BindOn {
-			f.socket(nil, open, &c.Frontends[i].BindOn[j])
-			f.onePath(paths, &c.Frontends[i].BindOn[j])
+			f.socket(nil, open, &c.Frontends[i].BindOn[j].Address)
+			f.onePath(paths, &c.Frontends[i].BindOn[j].Address)
 		}
 	}
 	f.onePath(paths, &c.Admin.BindOn)
@@ -65,7 +68,7 @@ func (f *Fit) FitNetwork() *Fit {
 	local := sync.OnceValue(localAddresses)
 	for i := range c.Frontends {
 		for j := range c.Frontends[i].BindOn {
-			f.listener(local, &c.Frontends[i].BindOn[j])
+			f.listener(local, &c.Frontends[i].BindOn[j].Address)
 		}
 	}
 	f.listener(local, &c.Admin.BindOn)
@@ -77,9 +80,11 @@ func (f *Fit) FitNetwork() *Fit {
 func (b *Balancer) Fit(r *config.Reading) *Fit {
 	from := b.Config()
 	open := func(a config.Address) bool {
-		return slices.ContainsFunc(from.Frontends, func(f config.Frontend) bool { return slices.Contains(f.BindOn, a) })
+		return slices.ContainsFunc(from.Frontends, func(f config.Frontend) bool {
+			return slices.ContainsFunc(f.BindOn, func(l config.Listen) bool { return l.Address == a })
+		})
 	}
-	return FitFiles(r, from).FitSockets(from, open)
+	return fitFiles(r, from, b.loops).FitSockets(from, open)
 }
 
 // sort brings all into the order of position.
@@ -116,7 +121,7 @@ func (f *Fit) later(from *config.Config, w *flaw, field any) {
 
 func (f *Fit) descriptors() {
 	c := f.Config
-	shares, err := shareDescriptors(c)
+	shares, err := shareDescriptors(c, f.loops, 0)
 	if err != nil {
 		f.mistake(&flaw{err.Error(), "raise it with ulimit -n or LimitNOFILE=, or have fewer frontends, addresses and backends"}, &c.MaxSessions)
 		return
@@ -127,7 +132,7 @@ func (f *Fit) descriptors() {
 	}
 	whole := *c
 	whole.MaxSessions = 0
-	if shares, err = shareDescriptors(&whole); err != nil {
+	if shares, err = shareDescriptors(&whole, f.loops, 0); err != nil {
 		return
 	}
 	for _, limit := range limits {

@@ -19,7 +19,7 @@ type part struct {
 	name     string
 	log      zerolog.Logger
 	guard    *contain.Guard
-	frontend server
+	frontend *engines
 	pool     *backend.Pool
 	onEvent  *atomic.Pointer[func(string, backend.Event)] // of the balancer
 

@@ -8,6 +8,7 @@ import (
 
 	"weir/backend"
 	"weir/config"
+	"weir/frontend/reactor"
 )
 
 // Plan is what a reload changes.
@@ -76,10 +77,25 @@ type differ struct {
 func (b *Balancer) plan(cfg *config.Config) Plan {
 	d := differ{sessions: b.sessionsOn(), said: b.saidOf()}
 	d.config(b.config, cfg)
-	for _, c := range d.Changes {
+	for i := range d.Changes {
+		c := &d.Changes[i]
 		d.Ends += c.Ends
+		if c.Frontend == "" && c.Key == "pin_loops" && cfg.PinLoops {
+			c.Note = b.whyNotPin(cfg)
+		}
 	}
 	return d.Plan
+}
+
+// whyNotPin says why pin_loops changes nothing; empty: it does.
+func (b *Balancer) whyNotPin(cfg *config.Config) string {
+	if !anyReactor(cfg) {
+		return "has no effect: no frontend runs on the reactor"
+	}
+	if err := reactor.MayPin(b.loops); err != nil {
+		return "has no effect: " + err.Error()
+	}
+	return ""
 }
 
 // Compare tells what is different between two configurations.
@@ -170,7 +186,7 @@ func takesOver(f *config.Frontend, from *config.Config) string {
 	for i := range from.Frontends {
 		old := &from.Frontends[i]
 		for _, a := range old.BindOn {
-			if slices.Contains(f.BindOn, a) {
+			if slices.ContainsFunc(f.BindOn, func(l config.Listen) bool { return l.Address == a.Address }) {
 				return "takes over the listener of " + old.Name
 			}
 		}
@@ -187,7 +203,9 @@ func addresses(f *config.Frontend) string {
 }
 
 func (d *differ) frontend(from, to *config.Frontend) {
+	first := len(d.Changes)
 	d.keys(Change{Frontend: to.Name}, from, to)
+	d.noteEngine(d.Changes[first:], from, to)
 	were, are := backendsOf(from), backendsOf(to)
 	for i := range to.Backends {
 		b := &to.Backends[i]
@@ -200,6 +218,17 @@ func (d *differ) frontend(from, to *config.Frontend) {
 	for i := range from.Backends {
 		if b := &from.Backends[i]; are[same(b)] == nil {
 			d.add(Change{Frontend: to.Name, Backend: b.Name, From: b.ForwardTo.String(), Ends: d.sessions(from.Name, b.Name)})
+		}
+	}
+}
+
+// noteEngine says what another engine means.
+func (d *differ) noteEngine(changes []Change, from, to *config.Frontend) {
+	was, _ := engineOf(from)
+	is, _ := engineOf(to)
+	for i := range changes {
+		if changes[i].Key == "engine" && was != is {
+			changes[i].Note = "for new sessions; running sessions finish on " + was
 		}
 	}
 }
@@ -245,7 +274,7 @@ func (d *differ) fields(where Change, from, to reflect.Value) {
 			}
 			c := where
 			c.Key, c.From, c.To = c.Key+key, text(a), text(b)
-			if c.Frontend == "" && (strings.HasPrefix(c.Key, "admin.") || c.Key == "log.file" || c.Key == "pin_loops") {
+			if c.Frontend == "" && (strings.HasPrefix(c.Key, "admin.") || c.Key == "log.file") {
 				c.Note = atStart
 			}
 			d.add(c)

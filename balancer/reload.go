@@ -3,12 +3,11 @@ package balancer
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"slices"
 
 	"weir/config"
 	"weir/frontend"
+	"weir/frontend/reactor"
 )
 
 // ErrStopping is why a balancer that is about to end changes nothing more.
@@ -35,9 +34,6 @@ func (b *Balancer) Reload(ctx context.Context, cfg *config.Config) (_ Plan, err 
 		return Plan{}, ErrStopping
 	}
 	plan := b.plan(cfg)
-	if err := b.mayFollow(cfg); err != nil {
-		return Plan{}, err
-	}
 	next, err := b.prepare(ctx, cfg)
 	if err != nil {
 		return Plan{}, err
@@ -48,7 +44,8 @@ func (b *Balancer) Reload(ctx context.Context, cfg *config.Config) (_ Plan, err 
 	return plan, nil
 }
 
-// Plan tells what Reload would change, and how many sessions it would end.
+// Plan tells what Reload would change, and how many sessions it would end. With an error Reload could not: an address
+// cannot be had, say. Nothing is opened for that which a client could notice.
 func (b *Balancer) Plan(cfg *config.Config) (Plan, error) {
 	b.changing.Lock()
 	defer b.changing.Unlock()
@@ -57,18 +54,31 @@ func (b *Balancer) Plan(cfg *config.Config) (Plan, error) {
 
 // mayFollow says what cannot be changed while weir runs.
 func (b *Balancer) mayFollow(cfg *config.Config) error {
-	for i := range cfg.Frontends {
-		c := &cfg.Frontends[i]
-		p := b.part(c.Name)
-		if p == nil {
-			continue
-		}
-		was, _ := engineOf(p.config)
-		if is, _ := engineOf(c); is != was {
-			return fmt.Errorf("frontend %s: the engine cannot change from %s to %s while weir runs: upgrade or restart it", c.Name, was, is)
-		}
+	if anyReactor(cfg) && !reactor.Supported {
+		return errors.New("engine reactor: needs Linux; engine copy works everywhere")
 	}
-	return nil
+	if err := b.closing.Wait(context.Background()); err != nil {
+		return err
+	}
+	m, err := b.move(cfg)
+	if err != nil {
+		return err
+	}
+	return m.Try()
+}
+
+// move says which of the listening sockets that there are are for whom in another configuration.
+func (b *Balancer) move(cfg *config.Config) (*frontend.Move, error) {
+	m, err := moveTo(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range b.parts {
+		m.Has(p.frontend.Listening())
+	}
+	m.Inherits(b.parked)
+	m.Settle()
+	return m, nil
 }
 
 // prepared is a configuration of which all has been done that can fail.
@@ -76,14 +86,8 @@ type prepared struct {
 	kept    []*step
 	added   []*part
 	removed []*part
-	given   []gift
+	move    *frontend.Move
 	slots   int
-}
-
-// gift is an address that a part gives away to another.
-type gift struct {
-	from *part
-	bind frontend.Bind
 }
 
 // step is what changes for a part that stays.
@@ -101,7 +105,13 @@ func (b *Balancer) prepare(ctx context.Context, cfg *config.Config) (next *prepa
 			next.abort()
 		}
 	}()
-	shares, err := shareDescriptors(cfg)
+	if err := b.closing.Wait(ctx); err != nil { // or an address that comes back would still be in use
+		return next, err
+	}
+	if next.move, err = b.move(cfg); err != nil {
+		return next, err
+	}
+	shares, err := shareDescriptors(cfg, b.loops, next.move.Extra())
 	if err != nil {
 		return next, err
 	}
@@ -109,13 +119,8 @@ func (b *Balancer) prepare(ctx context.Context, cfg *config.Config) (next *prepa
 	if err := b.makeReactor(cfg); err != nil {
 		return next, err
 	}
-	there, err := next.handOver(b.parts, cfg)
-	if err != nil {
-		return next, err
-	}
-	defer there.Close()
 	a := b.assembler(ctx)
-	a.inherited = there
+	a.move = next.move
 	for i := range cfg.Frontends {
 		c := &cfg.Frontends[i]
 		p := b.part(c.Name)
@@ -131,7 +136,11 @@ func (b *Balancer) prepare(ctx context.Context, cfg *config.Config) (next *prepa
 		if s.rules, err = rules(c, p.config, p.rules); err != nil {
 			return next, err
 		}
-		if s.commit, s.abort, err = p.frontend.Prepare(ctx, binds(c.BindOn), s.rules, there); err != nil {
+		var another server
+		if o := a.frontendOptions(c, p.pool, s.rules); o.Engine != p.frontend.Listening().Engine() {
+			another = a.another(p.frontend.Base(), o)
+		}
+		if s.commit, s.abort, err = p.frontend.Prepare(ctx, next.move, s.rules, another); err != nil {
 			return next, err
 		}
 		next.kept = append(next.kept, s)
@@ -141,44 +150,13 @@ func (b *Balancer) prepare(ctx context.Context, cfg *config.Config) (next *prepa
 			next.removed = append(next.removed, p)
 		}
 	}
-	return next, nil
-}
-
-// handOver finds the addresses that one part gives up and another wants, and returns copies of their sockets.
-func (n *prepared) handOver(parts []*part, cfg *config.Config) (*frontend.Inherited, error) {
-	had, kept := make(map[string][]frontend.Bind), make(map[string][]frontend.Bind)
-	for _, p := range parts {
-		had[p.name] = binds(p.config.BindOn)
-	}
-	wanted := make(map[frontend.Bind]bool) // by a frontend that has it not
-	for i := range cfg.Frontends {
-		c := &cfg.Frontends[i]
-		kept[c.Name] = binds(c.BindOn)
-		for _, bind := range kept[c.Name] {
-			wanted[bind] = wanted[bind] || !slices.Contains(had[c.Name], bind)
-		}
-	}
-	var files []*os.File
-	for _, p := range parts {
-		for _, bind := range had[p.name] {
-			if !wanted[bind] || slices.Contains(kept[p.name], bind) {
-				continue
-			}
-			copies, err := frontend.Copies(p.frontend.Sockets(bind))
-			if err != nil {
-				for _, f := range files {
-					f.Close()
-				}
-				return nil, fmt.Errorf("frontend %s: hand over %s: %w", p.name, bind.Address, err)
-			}
-			files = append(files, copies...)
-			n.given = append(n.given, gift{p, bind})
-		}
-	}
-	return frontend.Inherit(files)
+	return next, next.move.Listen()
 }
 
 func (n *prepared) abort() {
+	if n.move != nil {
+		n.move.Abort()
+	}
 	for _, s := range n.kept {
 		s.abort()
 	}
@@ -192,9 +170,8 @@ func (b *Balancer) follow(cfg *config.Config, next *prepared) error {
 	drain := cfg.Shutdown.Drain.Std()
 	b.slots.SetLimit(next.slots)
 	b.sessions.Set(sessionPolicy(&cfg.Log))
-	for _, g := range next.given {
-		g.from.frontend.HandOver(g.bind)
-	}
+	b.pin(cfg, b.reactor)
+	next.move.Commit()
 	var parts []*part
 	for _, s := range next.kept {
 		if err := s.part.follow(s.config, s.rules, s.commit, drain); err != nil {
@@ -209,6 +186,7 @@ func (b *Balancer) follow(cfg *config.Config, next *prepared) error {
 	b.config, b.parts = cfg, append(parts, next.added...)
 	b.mu.Unlock()
 	for _, p := range next.removed {
+		p.frontend.Listening().Leave()
 		b.leaving.Go(func() { b.guard.Do("the leaving of frontend "+p.name, func() { p.leave(drain) }) })
 	}
 	return nil

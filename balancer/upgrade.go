@@ -74,7 +74,7 @@ func (b *Balancer) Upgrade(ctx context.Context, s Successor) (pid int, err error
 	}
 	go process.Wait() // should it end before this one
 	for _, p := range b.parts {
-		p.frontend.HandOver()
+		p.frontend.Listening().HandOver()
 	}
 	b.mu.Lock()
 	b.stopping = true
@@ -83,12 +83,12 @@ func (b *Balancer) Upgrade(ctx context.Context, s Successor) (pid int, err error
 	return process.Pid, nil
 }
 
-// sockets are those of every listener.
+// sockets are those of every listener, and those that nobody accepts from.
 func (b *Balancer) sockets() (all []frontend.Socket) {
 	for _, p := range b.parts {
-		all = append(all, p.frontend.Sockets()...)
+		all = append(all, p.frontend.Listening().Sockets()...)
 	}
-	return all
+	return append(all, b.parked.Sockets()...)
 }
 
 // start starts the successor. What it writes to ready tells how it is doing; it reads memory.

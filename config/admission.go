@@ -1,6 +1,9 @@
 package config
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Queue is where clients wait for a backend while the pool is at a limit.
 type Queue struct {
@@ -74,10 +77,22 @@ func (f *Frontend) Allowed() []netip.Prefix { return prefixes(f.Allow, f.AllowLi
 // Denied gives the prefixes of Deny and of DenyFile. One may be in both.
 func (f *Frontend) Denied() []netip.Prefix { return prefixes(f.Deny, f.DenyListed) }
 
+// DeniesUnix says whether clients of unix sockets are kept out.
+func (f *Frontend) DeniesUnix() bool {
+	isUnix := func(p Prefix) bool { return p.Unix }
+	return slices.ContainsFunc(f.Deny, isUnix) || slices.ContainsFunc(f.DenyListed, isUnix)
+}
+
+// prefixes is nil only if there is nothing in the lists.
 func prefixes(lists ...[]Prefix) (all []netip.Prefix) {
 	for _, list := range lists {
 		for _, p := range list {
-			all = append(all, p.Prefix)
+			if all == nil {
+				all = []netip.Prefix{}
+			}
+			if !p.Unix {
+				all = append(all, p.Prefix)
+			}
 		}
 	}
 	return all

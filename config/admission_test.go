@@ -38,9 +38,9 @@ func TestParsePrefix(t *testing.T) {
 
 func TestParseMatch(t *testing.T) {
 	for text, want := range map[string]Match{
-		"10.0.0.1":           {Prefix: Prefix{netip.MustParsePrefix("10.0.0.1/32")}},
-		"::7070":             {Prefix: Prefix{netip.MustParsePrefix("::7070/128")}},
-		"::/0":               {Prefix: Prefix{netip.MustParsePrefix("::/0")}},
+		"10.0.0.1":           {Prefix: Prefix{Prefix: netip.MustParsePrefix("10.0.0.1/32")}},
+		"::7070":             {Prefix: Prefix{Prefix: netip.MustParsePrefix("::7070/128")}},
+		"::/0":               {Prefix: Prefix{Prefix: netip.MustParsePrefix("::/0")}},
 		":7070":              {BindOn: Address{"tcp", ":7070"}},
 		"10.0.0.1:80":        {BindOn: Address{"tcp", "10.0.0.1:80"}},
 		"[::1]:80":           {BindOn: Address{"tcp", "[::1]:80"}},
@@ -218,7 +218,7 @@ func FuzzList(f *testing.F) {
 		}
 		seen := make(map[Prefix]bool)
 		for _, p := range prefixes {
-			if seen[p] || !p.IsValid() || p.Masked() != p.Prefix || p.Addr().Is4In6() {
+			if seen[p] || !p.IsSet() || p.Masked() != p.Prefix || p.Addr().Is4In6() {
 				t.Errorf("took %v", p)
 			}
 			seen[p] = true

@@ -34,7 +34,7 @@ func (v *validator) bindings(c *Config) {
 func (v *validator) listened(c *Config) (list []*Address) {
 	for i := range c.Frontends {
 		for j := range c.Frontends[i].BindOn {
-			list = append(list, &c.Frontends[i].BindOn[j])
+			list = append(list, &c.Frontends[i].BindOn[j].Address)
 		}
 	}
 	if c.Admin.BindOn != (Address{}) {

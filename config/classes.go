@@ -57,12 +57,12 @@ func (v *validator) queuedFault(f *Frontend, c *Class) *fault {
 // knownListener reports an address that the frontend does not listen on.
 func (v *validator) knownListener(f *Frontend, m *Match) {
 	list := v.nodes[&f.BindOn]
-	if m.Prefix.IsValid() || list == nil || list.spoilt {
+	if m.Prefix.IsSet() || list == nil || list.spoilt {
 		return
 	}
 	var valid []string
 	for i := range f.BindOn {
-		a := &f.BindOn[i]
+		a := &f.BindOn[i].Address
 		if *a == m.BindOn || v.nodes[a].spoilt {
 			return
 		}

@@ -3,7 +3,7 @@
 // It turns TOML into a [Config] in which every default is filled in and every value has been
 // checked, or into [Mistakes]: everything that is wrong with the file at once, each with its
 // position, the key's path and what would be right. It reads no file but that one and the lists of
-// prefixes and keys of TLS it names, opens no socket, resolves no name and knows no other room of the house; balancer
+// prefixes and keys of TLS it names, opens no socket, resolves no name but those of users and groups, and knows no other room of the house; balancer
 // translates what it says into the options of the other rooms. What is right and will hardly do what is meant is in the
 // [Warnings] of a [Reading].
 //
@@ -32,8 +32,9 @@ type Frontend struct {
 	// Unique in the file.
 	Name string `toml:"name"`
 	// BindOn holds the listening addresses: IP:port, [::]:port, :port, localhost:port, unix:/path or
-	// unix:@abstract. A string, or a list of them. At least one; port 0 lets the kernel choose.
-	BindOn []Address `toml:"bind_on"`
+	// unix:@abstract. A string, a table with the address and the permissions of a unix socket, or a list of them: see
+	// [Listen]. At least one; port 0 lets the kernel choose.
+	BindOn []Listen `toml:"bind_on"`
 	// Strategy chooses a backend: see [Strategies]. Default "cyclic".
 	Strategy string `toml:"strategy"`
 	// Engine runs the sessions: "reactor" (epoll loops, Linux only), "copy" (goroutines), or "auto", the
@@ -99,7 +100,8 @@ type Frontend struct {
 	// OnRefuse "speak".
 	RefuseMessage string `toml:"refuse_message"`
 	// Allow and Deny hold prefixes of client addresses. The longest that contains a client decides, Deny
-	// on a tie. A client in none is let in, unless anything is allowed by name: then it is not. A
+	// on a tie. A client in none is let in, unless anything is allowed by name: then it is not. Clients of unix
+	// sockets have no address: they are let in, for the mode of the path has decided about them, unless "unix" is denied. A
 	// string, or a list. Empty, the default: everybody. See [Frontend.Allowed] and [Frontend.Denied].
 	Allow []Prefix `toml:"allow"`
 	Deny  []Prefix `toml:"deny"`

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -37,6 +38,12 @@ func (d *decoder) into(n *node, v reflect.Value) {
 		d.duration(n, target)
 	case *Address:
 		decodeText(d, n, target, parseAddress, addressHint(n))
+	case *Listen:
+		d.listen(n, target)
+	case *Mode:
+		decodeText(d, n, target, parseMode, modeForms)
+	case *Account:
+		decodeText(d, n, target, func(s string) (Account, *fault) { return Account(s), nil }, "names and numbers stand in quotes")
 	case *IP:
 		decodeText(d, n, target, parseIP, "")
 	case *Prefix:
@@ -129,6 +136,19 @@ func (d *decoder) list(n *node, v reflect.Value) {
 	}
 }
 
+// listen decodes an address alone, or a table with more about it.
+func (d *decoder) listen(n *node, l *Listen) {
+	if !n.isTable() {
+		d.into(n, reflect.ValueOf(&l.Address).Elem())
+		return
+	}
+	d.structure(n, reflect.ValueOf(l).Elem())
+	if d.nodes[&l.Address] == nil {
+		d.spoil(n, &fault{"has no address", `a table says where to listen as well: { address = "unix:/run/db.sock", mode = "0660" }`})
+		d.nodes[&l.Address] = n
+	}
+}
+
 func (d *decoder) duration(n *node, target *Duration) {
 	if n.form == scalar && (n.kind == unstable.Integer || n.kind == unstable.Float) {
 		d.spoil(n, bareNumber(n.text))
@@ -183,7 +203,10 @@ func (d *decoder) unknown(n *node, v reflect.Value) {
 	f := &fault{message: "unknown key"}
 	homes := homesOf(n.name)
 	name, near := nearest(n.name, keysIn(v.Type()))
+	_, isFrontend := v.Addr().Interface().(*Frontend)
 	switch {
+	case isFrontend && slices.Contains(keysIn(reflect.TypeFor[Listen]()), n.name):
+		f.hint = `it belongs to an address: bind_on = { address = "unix:/run/db.sock", mode = "0660" }`
 	case len(homes) > 0:
 		f.hint = d.misplace(n, homes)
 	case near:

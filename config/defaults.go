@@ -149,7 +149,7 @@ func (c *Config) complete(x index) {
 	for i := range c.Frontends {
 		f := &c.Frontends[i]
 		if f.Name == "" && len(f.BindOn) > 0 { // a missing or bad address leaves no name
-			f.Name = f.BindOn[0].String()
+			f.Name = f.BindOn[0].Address.String()
 		}
 		if x.nodes[&f.Passive.EjectForMax] == nil {
 			f.Passive.EjectForMax = max(f.Passive.EjectForMax, f.Passive.EjectFor)

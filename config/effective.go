@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -68,6 +69,14 @@ func (w *writer) key(owner reflect.Value, key string, field reflect.Value) error
 	}
 	if value == nil {
 		return nil
+	}
+	if list, ok := value.([]Listen); ok && slices.ContainsFunc(list, func(l Listen) bool { return len(l.permissions()) > 0 }) {
+		var texts []string
+		for i := range list {
+			texts = append(texts, list[i].toml())
+		}
+		_, err := fmt.Fprintf(w, "%s = [%s]\n", key, strings.Join(texts, ", "))
+		return err
 	}
 	return toml.NewEncoder(w).Encode(map[string]any{key: value})
 }

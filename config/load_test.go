@@ -54,7 +54,7 @@ func TestMiniBalancerFile(t *testing.T) {
 	want := &Config{
 		Frontends: []Frontend{{
 			Name:             "127.0.0.1:7070",
-			BindOn:           []Address{{"tcp", "127.0.0.1:7070"}},
+			BindOn:           []Listen{{Address: Address{"tcp", "127.0.0.1:7070"}}},
 			Strategy:         "cyclic",
 			ConnectTimeout:   Duration(5 * time.Second),
 			HalfCloseTimeout: Duration(5 * time.Minute),
@@ -130,7 +130,8 @@ func TestDecodedValues(t *testing.T) {
 		key       string
 		got, want any
 	}{
-		{"bind_on", f.BindOn[3], Address{"unix", "@weir"}},
+		{"bind_on", f.BindOn[3], Listen{Address: Address{"unix", "@weir"}}},
+		{"permissions", f.BindOn[0], Listen{Address{"unix", "/run/weir/db.sock"}, "0660", "0", "0"}},
 		{"connect_timeout", f.ConnectTimeout, Duration(1500 * time.Millisecond)},
 		{"max_sessions", f.MaxSessions, 10_000},
 		{"backlog", f.Backlog, 1024},
@@ -145,7 +146,7 @@ func TestDecodedValues(t *testing.T) {
 		{"not auto", f.Backends[1].Auto, false},
 		{"allow", f.Allow[1].String(), "192.0.2.7/32"},
 		{"match", f.Classes[0].Match[0].Prefix.String(), "10.1.0.0/16"},
-		{"match of a listener", f.Classes[0].Match[1], Match{BindOn: f.BindOn[3]}},
+		{"match of a listener", f.Classes[0].Match[1], Match{BindOn: f.BindOn[3].Address}},
 		{"sessions", f.Rate.Sessions, 1500.5},
 		{"rate", f.Client.Rate, 10.0},
 	} {

@@ -2,16 +2,17 @@ package config
 
 import "strings"
 
-// Match is one way to tell that a client belongs to a class: by the prefix its address is in, or by the
+// Match is one way to tell that a client belongs to a class: by the prefix its address is in (or
+// "unix": it has none), or by the
 // listening address it came to. One of the two is set.
 type Match struct {
-	Prefix Prefix  // not valid when BindOn is set
+	Prefix Prefix  // not set when BindOn is
 	BindOn Address // as in the frontend's bind_on; its Network is "" when Prefix is set
 }
 
 // String gives the text of the file, of a prefix in its usual form.
 func (m Match) String() string {
-	if m.Prefix.IsValid() {
+	if m.Prefix.IsSet() {
 		return m.Prefix.String()
 	}
 	return m.BindOn.String()

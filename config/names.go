@@ -15,7 +15,7 @@ func (v *validator) frontendNames(frontends []Frontend) {
 			v.sameName(&f.Name, "frontend", f.Name, other)
 		// Two that bind the same address are for bindings to report, unless the kernel picks the port.
 		case v.nodes[&other.Name] != nil || f.BindOn[0].isPortZero():
-			v.sameName(&f.BindOn[0], "frontend", f.Name, other)
+			v.sameName(&f.BindOn[0].Address, "frontend", f.Name, other)
 		}
 	}
 }

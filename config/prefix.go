@@ -8,12 +8,36 @@ import (
 )
 
 // Prefix is a set of client addresses: "10.0.0.0/8", "2001:db8::/32", or one address alone. Never with
-// bits set behind its length. IPv4 written as IPv6 (::ffff:10.0.0.0/104) is IPv4, as clients are.
-type Prefix struct{ netip.Prefix }
+// bits set behind its length. IPv4 written as IPv6 (::ffff:10.0.0.0/104) is IPv4, as clients are. Or all clients of unix
+// sockets, "unix", which have no address.
+type Prefix struct {
+	netip.Prefix
+	Unix bool // then Prefix is not valid
+}
+
+// unixClients is how a file names the clients of unix sockets.
+const unixClients = "unix"
+
+// IsSet says whether it holds anybody.
+func (p Prefix) IsSet() bool { return p.Unix || p.IsValid() }
+
+// String gives the text of the file, of a prefix in its usual form.
+func (p Prefix) String() string {
+	if p.Unix {
+		return unixClients
+	}
+	return p.Prefix.String()
+}
+
+// MarshalText gives [Prefix.String], for the effective configuration.
+func (p Prefix) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 const prefixForms = `prefixes look like "10.0.0.0/8", "2001:db8::/32" or "192.0.2.1"`
 
 func parsePrefix(text string) (Prefix, *fault) {
+	if text == unixClients {
+		return Prefix{Unix: true}, nil
+	}
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
 		addr, err := netip.ParseAddr(text)
@@ -26,7 +50,7 @@ func parsePrefix(text string) (Prefix, *fault) {
 	if masked := p.Masked(); masked != p {
 		return Prefix{}, &fault{quote(text) + " has host bits set", didYouMean(masked.String())}
 	}
-	return Prefix{p}, nil
+	return Prefix{Prefix: p}, nil
 }
 
 // unmap leaves prefixes that are wider than all of IPv4: they are IPv6.
@@ -69,7 +93,7 @@ func (v *validator) listedTwice(list []Prefix) {
 	first := make(map[Prefix]*Prefix, len(list))
 	for i := range list {
 		p := &list[i]
-		if other, taken := first[*p]; taken && p.IsValid() {
+		if other, taken := first[*p]; taken && p.IsSet() {
 			v.wrong(p, func() *fault { return twice(v.nodes[p].text, v.where(v.nodes[other].offset)) })
 			continue
 		}

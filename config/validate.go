@@ -53,7 +53,7 @@ func validate(r *report, x index, c *Config) {
 func (v *validator) frontend(f *Frontend) {
 	v.some(f, &f.BindOn, len(f.BindOn), "bind_on", `a frontend listens somewhere: bind_on = ":7070"`)
 	for i := range f.BindOn {
-		v.wrong(&f.BindOn[i], f.BindOn[i].listenFault)
+		v.listen(&f.BindOn[i])
 	}
 	v.name(&f.Name)
 	v.oneOf(&f.Strategy, Strategies...)

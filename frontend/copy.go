@@ -5,10 +5,7 @@ import (
 	"errors"
 	"math"
 	"net"
-	"slices"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"time"
 
 	"weir/backend"
@@ -24,9 +21,8 @@ type Copy struct {
 	changed chan struct{} // tells Watch of new limits
 	letting string        // what let does, for the guard
 
-	mu      sync.Mutex
-	doors   []*door
-	serving context.Context // nil before Serve
+	listening *Listening
+	serving   context.Context // set by Serve
 
 	accepting sync.WaitGroup
 	ctx       context.Context // ends when sessions must not go on connecting
@@ -34,204 +30,52 @@ type Copy struct {
 	done      sync.WaitGroup // sessions
 }
 
-// door is one listener.
-type door struct {
-	net.Listener // owned; closed by whoever accepts, or by Close
-	bind         Bind
-	close        context.CancelFunc // nil until somebody accepts
-	sets         atomic.Bool        // each accepted socket is given the options, for it does not inherit those of now
-	own          bool               // opened by weir, which removes the path of a unix socket
-}
-
 // Open opens every listener, and accepts nobody yet. On an error nothing is left open.
 func Open(ctx context.Context, o Options) (*Copy, error) {
-	c := &Copy{Frontend: New(o), changed: make(chan struct{}, 1), letting: "letting in a client of frontend " + o.Name}
-	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	commit, _, err := c.Prepare(ctx, o.Bind, &o.Rules, o.Inherited)
-	if err != nil {
+	c := NewCopy(ctx, New(o), &o)
+	if err := c.listening.Open(ctx, &o); err != nil {
 		c.cancel()
 		return nil, err
 	}
-	commit()
 	return c, nil
 }
 
-// Prepare opens what is missing to listen on those addresses and no others, with those rules; what there holds is
-// taken over instead. Nothing changes before commit is called; abort takes it back. One of them is to be called.
-func (c *Copy) Prepare(ctx context.Context, binds []Bind, rules *Rules, there *Inherited) (commit, abort func(), err error) {
-	var kept, opened []*door
-	abort = func() {
-		for _, d := range opened {
-			d.Close()
-		}
-	}
-	for _, b := range binds {
-		if there := c.doorsOf(b); there != nil {
-			kept = append(kept, there...)
-			continue
-		}
-		fresh, err := c.open(ctx, b, rules, there)
-		opened = append(opened, fresh...)
-		if err != nil {
-			abort()
-			return nil, nil, err
-		}
-	}
-	return func() { c.change(kept, opened, rules) }, abort, nil
+// NewCopy returns an engine for a frontend, which may have had another before. It listens nowhere yet: see Listening.
+func NewCopy(ctx context.Context, f *Frontend, o *Options) *Copy {
+	c := &Copy{Frontend: f, changed: make(chan struct{}, 1), letting: "letting in a client of frontend " + f.Options.Name}
+	c.listening = NewListening(f, c, o)
+	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return c
 }
 
-// doorsOf returns the listeners of an address: more than one only if they were inherited.
-func (c *Copy) doorsOf(b Bind) (there []*door) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, d := range c.doors {
-		if d.bind == b {
-			there = append(there, d)
-		}
-	}
-	return there
-}
+// Listening returns the addresses that it listens on.
+func (c *Copy) Listening() *Listening { return c.listening }
 
-// open opens a listener, or takes over those that are there.
-func (c *Copy) open(ctx context.Context, b Bind, rules *Rules, there *Inherited) (opened []*door, err error) {
-	for _, f := range there.Take(b) {
-		l, ferr := net.FileListener(f)
-		f.Close()
-		if ferr != nil {
-			err = c.ListenError(b, ferr)
-			continue
-		}
-		d := &door{Listener: l, bind: b, own: f.Name() == OwnSocket}
-		d.sets.Store(true)
-		opened = append(opened, d)
-	}
-	if len(opened) > 0 || err != nil {
-		return opened, err
-	}
-	l, err := c.listen(ctx, b, rules)
-	if err != nil {
-		return nil, err
-	}
-	return []*door{{Listener: l, bind: b, own: true}}, nil
-}
+// Addrs returns the listening addresses, with the ports the kernel chose.
+func (c *Copy) Addrs() []net.Addr { return c.listening.Addrs() }
 
-// Sockets returns the listening sockets of those addresses, or with none of all.
-func (c *Copy) Sockets(of ...Bind) (sockets []Socket) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, d := range c.doors {
-		s, ok := d.Listener.(syscall.Conn)
-		if !ok || len(of) > 0 && !slices.Contains(of, d.bind) {
-			continue
-		}
-		if rc, err := s.SyscallConn(); err == nil {
-			rc.Control(func(fd uintptr) { sockets = append(sockets, Socket{fd, d.own}) })
-		}
-	}
-	return sockets
-}
-
-// HandOver closes the listeners of those addresses, or with none all, for others accept from the same sockets:
-// who waits there is theirs, and the path of a unix socket stays.
-func (c *Copy) HandOver(of ...Bind) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, d := range c.doors {
-		if len(of) == 0 || slices.Contains(of, d.bind) {
-			d.unlinks(false)
-			d.Listener.Close()
-		}
-	}
-}
-
-// unlinks says whether the path of a unix socket goes when the listener is closed.
-func (d *door) unlinks(unlinks bool) {
-	if u, ok := d.Listener.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(unlinks)
-	}
-}
-
-// change goes over to other rules and other listeners.
-func (c *Copy) change(kept, opened []*door, rules *Rules) {
-	c.SetRules(*rules)
+// Follow is Opener's.
+func (c *Copy) Follow(*Rules) {
 	select {
 	case c.changed <- struct{}{}:
 	default:
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, d := range c.doors {
-		if !slices.Contains(kept, d) {
-			d.shut()
-		}
-	}
-	for _, d := range kept {
-		d.pass(rules.Socket)
-	}
-	c.doors = append(kept, opened...)
-	for _, d := range opened {
-		c.serve(d)
-	}
-}
-
-// shut closes a listener, after those have been accepted that are in its queue.
-func (d *door) shut() {
-	if d.close == nil {
-		d.Close()
-		return
-	}
-	d.close()
-}
-
-// pass has the clients that are accepted from now on get those options.
-func (d *door) pass(o sockopt.Options) {
-	if l, ok := d.Listener.(*net.TCPListener); ok && !d.sets.Load() && o.SetListener(l) != nil {
-		d.sets.Store(true)
-	}
-}
-
-// serve begins to accept, if the frontend does.
-func (c *Copy) serve(d *door) {
-	if c.serving == nil {
-		return
-	}
-	ctx, cancel := context.WithCancel(c.serving)
-	d.close = cancel
-	d.unlinks(d.own) // from now on, for whoever it was inherited from
-	c.LogListening(d.Addr())
-	c.accepting.Go(func() { defer cancel(); c.accept(ctx, d) })
 }
 
 // Close closes the listeners of a frontend that never served.
 func (c *Copy) Close() {
-	for _, d := range c.doors {
-		d.Close()
-	}
+	c.listening.Close()
 	c.cancel()
-}
-
-// Addrs returns the listening addresses, with the ports the kernel chose.
-func (c *Copy) Addrs() []net.Addr {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	addrs := make([]net.Addr, len(c.doors))
-	for i, d := range c.doors {
-		addrs[i] = d.Addr()
-	}
-	return addrs
 }
 
 // Serve accepts clients until ctx ends; then those that are in the accept queues already are accepted,
 // and the listeners closed. Sessions go on: see Drain.
 func (c *Copy) Serve(ctx context.Context) error {
-	c.mu.Lock()
 	c.serving = ctx
-	for _, d := range c.doors {
-		c.serve(d)
-	}
-	c.mu.Unlock()
+	c.listening.Begin()
 	<-ctx.Done()
 	c.accepting.Wait()
+	c.listening.End()
 	return nil
 }
 
@@ -273,8 +117,7 @@ const (
 )
 
 // accept gives every client of a listener a goroutine until ctx ends. No error ends it before.
-func (c *Copy) accept(ctx context.Context, d *door) {
-	l := d.Listener
+func (c *Copy) accept(ctx context.Context, d *copyListener, l net.Listener) {
 	defer l.Close()
 	stop := context.AfterFunc(ctx, func() { setDeadline(l, time.Now().Add(LastCall)) })
 	defer stop()
@@ -289,7 +132,7 @@ func (c *Copy) accept(ctx context.Context, d *door) {
 			}
 		}
 		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
-			c.acceptWaiting(d)
+			c.acceptWaiting(d, l)
 			return
 		}
 		t.pause(ctx, c.Frontend, err)
@@ -298,8 +141,7 @@ func (c *Copy) accept(ctx context.Context, d *door) {
 
 // acceptWaiting takes in those who are still in the queue of a listener whose last call is over, however
 // long that takes on a busy machine: to close it would reset them. Who comes now comes too late.
-func (c *Copy) acceptWaiting(d *door) {
-	l := d.Listener
+func (c *Copy) acceptWaiting(d *copyListener, l net.Listener) {
 	setDeadline(l, time.Time{})
 	for range sockopt.Waiting(l) {
 		if !c.TakeSlot(func() {}) {
@@ -319,12 +161,12 @@ var errPanicked = errors.New("letting in a client panicked")
 
 // let begins the session of a client. The net package gives those of an inherited listener options of its own, and
 // elsewhere than on Linux those that the listener was opened with.
-func (c *Copy) let(client relay.Conn, d *door) error {
+func (c *Copy) let(client relay.Conn, d *copyListener) error {
 	letIn := c.Guard.Do(c.letting, func() {
 		if t, ok := client.(*net.TCPConn); ok && d.sets.Load() {
 			c.Current().Socket.Set(t)
 		}
-		c.start(client, d.bind)
+		c.start(client, *d.bind.Load())
 	})
 	if !letIn {
 		c.turnOut(client)

@@ -30,6 +30,12 @@ type Options struct {
 	Bind []Bind
 	// Inherited holds listening sockets that are there already. nil: none.
 	Inherited *Inherited
+	// Move takes the place of Bind and Inherited where several frontends are opened together. nil: it does not.
+	Move *Move
+	// Parked takes the sockets that weir has not opened while nobody accepts from them. nil: they are closed.
+	Parked *Inherited
+	// Closing counts the listeners of all frontends that are about to close. nil: nobody does.
+	Closing *Closing
 	// Pool chooses the backend.
 	Pool *backend.Pool
 	// Dial takes the place of Rules.Dialer.Dial in the copy engine. nil: it does not.
@@ -79,6 +85,8 @@ type Rules struct {
 	// OnNoBackend is how a client is let go when no backend is usable or can be reached, and OnRefuse when
 	// all are busy.
 	OnNoBackend, OnRefuse Refusal
+	// Permissions says who may connect to unix sockets. Those that are not in it are as the umask makes them.
+	Permissions map[Bind]Permission
 	// Admission decides who gets that far.
 	Admission Admission
 }
@@ -116,6 +124,9 @@ func (f *Frontend) SetRules(r Rules) {
 	f.own.SetLimit(r.MaxSessions)
 	f.learns.Store(f.Pool != nil && f.Pool.Learns())
 }
+
+// Base returns the frontend itself, for another engine.
+func (f *Frontend) Base() *Frontend { return f }
 
 // Counters returns what the frontend counts. It goes on changing.
 func (f *Frontend) Counters() *Counters { return &f.counters }

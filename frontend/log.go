@@ -11,8 +11,8 @@ import (
 )
 
 // LogListening says that clients are accepted at an address, by which engine, and why by that.
-func (f *Frontend) LogListening(a net.Addr) {
-	f.Log.Info().Str("frontend", f.Options.Name).Stringer("bind_on", a).Str("engine", f.Engine).Str("why", f.EngineWhy).
+func (f *Frontend) LogListening(a net.Addr, engine, why string) {
+	f.Log.Info().Str("frontend", f.Options.Name).Stringer("bind_on", a).Str("engine", engine).Str("why", why).
 		Msg("listening for connections")
 }
 

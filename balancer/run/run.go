@@ -144,7 +144,7 @@ func takeDoor(o *admin.Options, there *frontend.Inherited) (own bool, err error)
 		if o.Listener, err = net.FileListener(f); err != nil {
 			return false, err
 		}
-		own = f.Name() == frontend.OwnSocket
+		own = frontend.IsOwn(f.Name())
 		f.Close()
 	}
 	return own, nil
@@ -185,6 +185,7 @@ func (r *runner) announce(ctx context.Context, handed *balancer.Handed, there *f
 		r.log.Warn().Err(err).Msg("cannot tell the process before this one that it is done")
 	}
 	there.RemovePaths() // the process before this one does not go on any more
+	r.b.Alone()
 	r.notify(daemon.SdNotifyReady + "\n" + mainPID())
 	r.watchdog(ctx)
 }

@@ -8,7 +8,9 @@ import (
 
 // Classes says to which class a client belongs. In a nil *Classes nobody belongs to any.
 type Classes struct {
-	index bart.Table[int]
+	index   bart.Table[int]
+	unix    int
+	hasUnix bool
 }
 
 // NewClasses builds classes from their prefixes: those at index i belong to class i, which may have
@@ -30,11 +32,17 @@ func (c *Classes) add(i int, p netip.Prefix) {
 	}
 }
 
-// Of returns the index of the class of the client at addr. ok is false if no prefix matches, and for
-// the zero Addr. Addresses are understood as by [List.Allowed].
+// HaveUnix makes the clients of unix sockets members of class i.
+func (c *Classes) HaveUnix(i int) { c.unix, c.hasUnix = i, true }
+
+// Of returns the index of the class of the client at addr. ok is false if no prefix matches; the zero Addr is a client
+// of a unix socket. Addresses are understood as by [List.Allowed].
 func (c *Classes) Of(addr netip.Addr) (index int, ok bool) {
-	if c == nil || !addr.IsValid() {
+	if c == nil {
 		return 0, false
+	}
+	if !addr.IsValid() {
+		return c.unix, c.hasUnix
 	}
 	return c.index.Lookup(addr.Unmap())
 }

@@ -40,6 +40,18 @@ func TestClasses(t *testing.T) {
 	}
 }
 
+// The clients of unix sockets are of one class, if any.
+func TestClassOfUnixClients(t *testing.T) {
+	c := NewClasses([][]netip.Prefix{prefixes(t, "0.0.0.0/0"), nil})
+	c.HaveUnix(1)
+	if got, ok := c.Of(netip.Addr{}); got != 1 || !ok {
+		t.Errorf("got class %d, %v; want 1", got, ok)
+	}
+	if got, _ := c.Of(netip.MustParseAddr("10.0.0.1")); got != 0 {
+		t.Errorf("a client of IPv4 is of class %d, want 0", got)
+	}
+}
+
 func TestClassesAsLinearSearch(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 2))

@@ -14,6 +14,7 @@ import (
 type List struct {
 	allowed bart.Table[bool]
 	other   bool // what an address gets that no prefix matches
+	noUnix  bool // clients of unix sockets are refused
 }
 
 // New builds a list. The longest prefix that matches an address decides about it; a prefix on both
@@ -38,12 +39,25 @@ func New(allow, deny []netip.Prefix) *List {
 	return l
 }
 
+// WithoutUnix returns a list that refuses the clients of unix sockets, and is like l for all others. It is l itself, if that
+// is not nil.
+func (l *List) WithoutUnix() *List {
+	if l == nil {
+		l = &List{other: true}
+	}
+	l.noUnix = true
+	return l
+}
+
 // Allowed says whether the client at addr may connect. An IPv4-mapped address counts as IPv4, and the
-// zone of a link-local one does not matter. The zero Addr, which is a client on a unix socket, is always
-// allowed: the permissions of the file have decided about it.
+// zone of a link-local one does not matter. The zero Addr, which is a client on a unix socket, is allowed but
+// by a list WithoutUnix: the permissions of the file have decided about it.
 func (l *List) Allowed(addr netip.Addr) bool {
-	if l == nil || !addr.IsValid() {
+	if l == nil {
 		return true
+	}
+	if !addr.IsValid() {
+		return !l.noUnix
 	}
 	if allowed, ok := l.allowed.Lookup(addr.Unmap()); ok {
 		return allowed

@@ -1,12 +1,12 @@
 package reactor
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"slices"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,7 +28,6 @@ type listener struct {
 	fd    int      // owned
 	key   loop.Key // 0: not registered (the loop's first key is its own)
 	bind  frontend.Bind
-	owner bool   // of the path of a unix socket
 	crowd int    // turns in a row in which somebody waited
 	turn  uint64 // the last of them
 	pause time.Duration
@@ -37,45 +36,101 @@ type listener struct {
 	wake  func() // bound once: a method value allocates
 }
 
-func (p *port) newListener(fd int, b frontend.Bind) *listener {
-	l := &listener{port: p, fd: fd, bind: b}
+func (p *port) newListener(fd int) *listener {
+	l := &listener{port: p, fd: fd}
 	l.wake = func() { p.Post(l.resume) }
 	return l
 }
 
-// listen opens an address on every core. The first socket is bound without SO_REUSEPORT, so that an
+// binding is a listening address: a listener on each core.
+type binding struct {
+	server    *Server
+	addr      net.Addr
+	listeners []*listener
+	begun     bool
+}
+
+// OpenListener opens an address on every core. The first socket is bound without SO_REUSEPORT, so that an
 // address in use by anybody else is an error and not a share; the others join it.
-func (s *Server) listen(bind frontend.Bind, rules *frontend.Rules, there *frontend.Inherited) (*binding, error) {
-	if files := there.Take(bind); files != nil {
-		return s.takeOver(files, bind)
+func (s *Server) OpenListener(ctx context.Context, bind frontend.Bind, rules *frontend.Rules, beside bool) (_ frontend.Listener, err error) {
+	b := &binding{server: s}
+	defer func() {
+		if err != nil {
+			b.Close()
+		}
+	}()
+	if bind.Network == "unix" {
+		return b, b.openUnix(ctx, bind, rules)
 	}
-	first, addr, err := s.listenFirst(bind, rules)
+	a, dual, err := frontend.ResolveBind(bind)
 	if err != nil {
 		return nil, err
 	}
-	b := &binding{bind: bind, addr: addr, own: true, listeners: []*listener{s.ports[0].newListener(first, bind)}}
-	b.listeners[0].owner = true
-	for _, p := range s.ports[1:] {
-		fd, err := s.listenAgain(first, bind, addr, rules)
+	o := opening{dual: dual, join: beside, rules: rules}
+	for _, p := range s.ports {
+		fd, err := o.bind(inetSockaddr(a.AddrPort()))
 		if err != nil {
-			b.close()
 			return nil, err
 		}
-		b.listeners = append(b.listeners, p.newListener(fd, bind))
+		b.listeners = append(b.listeners, p.newListener(fd))
+		if !beside {
+			if err := b.listen(fd, rules); err != nil {
+				return nil, err
+			}
+		}
+		if a, err = boundTo(fd, a.Zone); err != nil {
+			return nil, err
+		}
+		b.addr, o.join = a, true
 	}
 	return b, nil
 }
 
-// takeOver uses sockets that are there already: every one of them, for clients may wait in its queue; and on
-// a core for which there is none, a copy of the first, which shares its queue.
-func (s *Server) takeOver(files []*os.File, bind frontend.Bind) (_ *binding, err error) {
-	b := &binding{bind: bind, own: files[0].Name() == frontend.OwnSocket}
-	defer func() {
-		for _, f := range files {
-			f.Close()
+// boundTo returns the address of a TCP socket, with the port that the kernel chose.
+func boundTo(fd int, zone string) (*net.TCPAddr, error) {
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return nil, os.NewSyscallError("getsockname", err)
+	}
+	return tcpAddr(sa, zone), nil
+}
+
+// openUnix opens a unix socket. It cannot be shared by SO_REUSEPORT: all cores accept from the same queue.
+func (b *binding) openUnix(ctx context.Context, bind frontend.Bind, rules *frontend.Rules) error {
+	u, err := frontend.ListenUnix(ctx, bind, rules)
+	if err != nil {
+		return err
+	}
+	defer u.Close()
+	rc, err := u.SyscallConn()
+	if err != nil {
+		return err
+	}
+	b.addr = u.Addr()
+	for _, p := range b.server.ports {
+		if cerr := rc.Control(func(of uintptr) { err = b.duplicate(p, of) }); cerr != nil || err != nil {
+			return errors.Join(cerr, err)
 		}
+	}
+	return b.Listen(rules)
+}
+
+func (b *binding) duplicate(p *port, of uintptr) error {
+	fd, err := unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	b.listeners = append(b.listeners, p.newListener(fd))
+	return os.NewSyscallError("fcntl", unix.SetNonblock(fd, true))
+}
+
+// AdoptListener uses sockets that are there already: every one of them, for clients may wait in its queue; and on
+// a core for which there is none, a copy of the first, which shares its queue.
+func (s *Server) AdoptListener(files []*os.File) (_ frontend.Listener, err error) {
+	b := &binding{server: s}
+	defer func() {
 		if err != nil {
-			b.close()
+			b.Close()
 		}
 	}()
 	for i := range max(len(files), len(s.ports)) {
@@ -83,97 +138,125 @@ func (s *Server) takeOver(files []*os.File, bind frontend.Bind) (_ *binding, err
 		if i < len(files) {
 			f = files[i]
 		}
-		fd, err := duplicate(f)
+		c, err := f.SyscallConn() // f.Fd would make the socket, which others may be accepting from, block
 		if err != nil {
 			return nil, err
 		}
-		l := s.ports[i%len(s.ports)].newListener(fd, bind)
-		b.listeners = append(b.listeners, l)
-		if err := unix.SetNonblock(fd, true); err != nil {
-			return nil, os.NewSyscallError("fcntl", err)
+		if cerr := c.Control(func(of uintptr) { err = b.duplicate(s.ports[i%len(s.ports)], of) }); cerr != nil || err != nil {
+			return nil, errors.Join(cerr, err)
 		}
 	}
 	sa, err := unix.Getsockname(b.listeners[0].fd)
 	if err != nil {
 		return nil, os.NewSyscallError("getsockname", err)
 	}
-	if b.addr = tcpAddr(sa, ""); b.addr == (*net.TCPAddr)(nil) {
-		b.addr = &net.UnixAddr{Name: bind.Address, Net: "unix"}
+	switch a := sa.(type) {
+	case *unix.SockaddrUnix:
+		b.addr = &net.UnixAddr{Name: a.Name, Net: "unix"}
+	case *unix.SockaddrInet6:
+		zone := ""
+		if a.ZoneId != 0 {
+			zone = zoneName(a.ZoneId)
+		}
+		b.addr = tcpAddr(sa, zone)
+	default:
+		b.addr = tcpAddr(sa, "")
 	}
 	return b, nil
 }
 
-// duplicate returns a copy of f's descriptor. f.Fd would put the socket, which another process may be
-// accepting from, into blocking mode.
-func duplicate(f *os.File) (fd int, err error) {
-	c, err := f.SyscallConn()
-	if err != nil {
-		return -1, err
+// Addr is Listener's.
+func (b *binding) Addr() net.Addr { return b.addr }
+
+// Sockets is Listener's.
+func (b *binding) Sockets() (fds []uintptr) {
+	for _, l := range b.listeners {
+		fds = append(fds, uintptr(l.fd))
 	}
-	if cerr := c.Control(func(of uintptr) { fd, err = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
-		return -1, cerr
-	}
-	return fd, os.NewSyscallError("fcntl", err)
+	return fds
 }
 
-// listenAgain opens the address for one more core. A unix socket cannot be shared by SO_REUSEPORT: all
-// cores accept from the same queue.
-func (s *Server) listenAgain(first int, b frontend.Bind, addr net.Addr, rules *frontend.Rules) (int, error) {
-	if t, ok := addr.(*net.TCPAddr); ok {
-		return listenSocket(inetSockaddr(t.AddrPort()), isDual(b, t), true, rules)
-	}
-	fd, err := unix.FcntlInt(uintptr(first), unix.F_DUPFD_CLOEXEC, 0)
-	return fd, os.NewSyscallError("fcntl", err)
-}
-
-func (s *Server) listenFirst(b frontend.Bind, rules *frontend.Rules) (int, net.Addr, error) {
-	if b.Network == "unix" {
-		return listenUnix(b, rules)
-	}
-	want, err := resolveBind(b)
-	if err != nil {
-		return -1, nil, err
-	}
-	fd, err := listenSocket(inetSockaddr(want.AddrPort()), isDual(b, want), false, rules)
-	if err != nil {
-		return -1, nil, err
-	}
-	sa, err := unix.Getsockname(fd)
-	if err != nil {
-		unix.Close(fd)
-		return -1, nil, os.NewSyscallError("getsockname", err)
-	}
-	return fd, tcpAddr(sa, want.Zone), nil
-}
-
-// resolveBind turns host:port into one address; localhost is an IPv4 address where there is one.
-func resolveBind(b frontend.Bind) (*net.TCPAddr, error) {
-	a, err := net.ResolveTCPAddr(b.Network, b.Address)
-	if err != nil {
-		return nil, err
-	}
-	if a.IP == nil {
-		a.IP = net.IPv6zero
-		if b.Network == "tcp4" || !ipv6() {
-			a.IP = net.IPv4zero
+// Listen is Listener's. The kernel numbers the sockets in this order: see steer.
+func (b *binding) Listen(rules *frontend.Rules) error {
+	for _, l := range b.listeners {
+		if err := b.listen(l.fd, rules); err != nil {
+			return err
 		}
 	}
-	return a, nil
+	return nil
 }
 
-// ipv6 says whether this host can have IPv6 sockets.
-func ipv6() bool {
-	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return false
+func (b *binding) listen(fd int, rules *frontend.Rules) error {
+	return os.NewSyscallError("listen", unix.Listen(fd, backlog(rules)))
+}
+
+// Follow is Listener's.
+func (b *binding) Follow(rules *frontend.Rules) {
+	if _, ok := b.addr.(*net.TCPAddr); !ok {
+		return
 	}
-	unix.Close(fd)
-	return true
+	if b.begun {
+		b.server.reactor.steer(b)
+	}
+	for _, l := range b.listeners {
+		for _, o := range rules.Socket.ForListener() {
+			unix.SetsockoptInt(l.fd, o.Level, o.Name, o.Value)
+		}
+	}
 }
 
-// isDual says whether the address takes IPv4 clients as well: [::] and an empty host do.
-func isDual(b frontend.Bind, a *net.TCPAddr) bool {
-	return b.Network == "tcp" && a.IP.To4() == nil && a.IP.IsUnspecified()
+// As is Listener's.
+func (b *binding) As(bind frontend.Bind) {
+	for _, l := range b.listeners {
+		if b.begun {
+			l.port.Post(func() { l.bind = bind })
+		} else {
+			l.bind = bind
+		}
+	}
+}
+
+// Begin is Listener's.
+func (b *binding) Begin() {
+	b.begun = true
+	b.server.reactor.steer(b)
+	for _, l := range b.listeners {
+		l.port.Post(func() { l.port.open(l) })
+	}
+}
+
+// Shut is Listener's.
+func (b *binding) Shut(closed func()) {
+	var left atomic.Int64
+	left.Store(int64(len(b.listeners)))
+	shut := func(l *listener) {
+		if l.port.listens(l) {
+			l.acceptAll()
+			l.port.shut(l)
+		}
+		if left.Add(-1) == 0 {
+			closed()
+		}
+	}
+	time.AfterFunc(frontend.LastCall, func() {
+		for _, l := range b.listeners {
+			l.port.Post(func() { shut(l) })
+		}
+	})
+}
+
+// Release is Listener's.
+func (b *binding) Release() {
+	for _, l := range b.listeners {
+		l.port.Post(func() { l.port.shut(l) })
+	}
+}
+
+// Close is Listener's.
+func (b *binding) Close() {
+	for _, l := range b.listeners {
+		l.close()
+	}
 }
 
 func tcpAddr(sa unix.Sockaddr, zone string) *net.TCPAddr {
@@ -186,20 +269,26 @@ func tcpAddr(sa unix.Sockaddr, zone string) *net.TCPAddr {
 	return nil
 }
 
-// listenSocket opens one TCP socket; join makes it share the port with those that are there.
-func listenSocket(sockaddr []byte, dual, join bool, rules *frontend.Rules) (int, error) {
+// opening is how sockets are opened. join makes them share the port with those that are there.
+type opening struct {
+	dual, join bool
+	rules      *frontend.Rules
+}
+
+// bind returns a TCP socket that does not listen yet, but others may be bound beside it then.
+func (o *opening) bind(sockaddr []byte) (int, error) {
 	fd, errno := loop.Socket(family(sockaddr))
 	if errno != 0 {
 		return -1, os.NewSyscallError("socket", errno)
 	}
-	if err := bindAndListen(fd, sockaddr, dual, join, rules); err != nil {
+	if err := o.bindTo(fd, sockaddr); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
 	return fd, nil
 }
 
-func bindAndListen(fd int, sockaddr []byte, dual, join bool, rules *frontend.Rules) error {
+func (o *opening) bindTo(fd int, sockaddr []byte) error {
 	set := func(what string, level, name, value int) error {
 		return os.NewSyscallError("setsockopt "+what, unix.SetsockoptInt(fd, level, name, value))
 	}
@@ -208,19 +297,19 @@ func bindAndListen(fd int, sockaddr []byte, dual, join bool, rules *frontend.Rul
 	}
 	if family(sockaddr) == unix.AF_INET6 {
 		only := 1
-		if dual {
+		if o.dual {
 			only = 0
 		}
 		if err := set("IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only); err != nil {
 			return err
 		}
 	}
-	for _, o := range rules.Socket.ForListener() { // accepted sockets inherit them
-		if err := set(o.What, o.Level, o.Name, o.Value); err != nil {
+	for _, option := range o.rules.Socket.ForListener() { // accepted sockets inherit them
+		if err := set(option.What, option.Level, option.Name, option.Value); err != nil {
 			return err
 		}
 	}
-	if join {
+	if o.join {
 		if err := set("SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 			return err
 		}
@@ -228,10 +317,7 @@ func bindAndListen(fd int, sockaddr []byte, dual, join bool, rules *frontend.Rul
 	if errno := loop.Bind(fd, sockaddr); errno != 0 {
 		return os.NewSyscallError("bind", errno)
 	}
-	if err := set("SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-		return err
-	}
-	return os.NewSyscallError("listen", unix.Listen(fd, backlog(rules)))
+	return set("SO_REUSEPORT", unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
 }
 
 // backlog returns the length of the accept queue; the kernel caps it at net.core.somaxconn.
@@ -242,32 +328,6 @@ func backlog(rules *frontend.Rules) int {
 	return 1 << 30
 }
 
-// listenUnix has the net package open a unix socket, for it knows about paths, and keeps a copy.
-func listenUnix(b frontend.Bind, rules *frontend.Rules) (int, net.Addr, error) {
-	l, err := net.Listen(b.Network, b.Address)
-	if err != nil && frontend.RemoveStale(b) {
-		l, err = net.Listen(b.Network, b.Address)
-	}
-	if err != nil {
-		return -1, nil, err
-	}
-	u := l.(*net.UnixListener)
-	u.SetUnlinkOnClose(false) // the copy still listens
-	defer u.Close()
-	rc, err := u.SyscallConn()
-	if err != nil {
-		return -1, nil, err
-	}
-	fd := -1
-	if cerr := rc.Control(func(of uintptr) { fd, err = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0) }); cerr != nil {
-		err = cerr
-	}
-	if err != nil {
-		return -1, nil, fmt.Errorf("keep %s: %w", b.Address, err)
-	}
-	return fd, u.Addr(), os.NewSyscallError("listen", unix.Listen(fd, backlog(rules)))
-}
-
 // open begins to accept. Level-triggered, so that a batch may leave clients for the next turn.
 func (p *port) open(l *listener) {
 	p.listeners = append(p.listeners, l)
@@ -276,6 +336,8 @@ func (p *port) open(l *listener) {
 		p.LogNoAccept(os.NewSyscallError("epoll_ctl", errno))
 	}
 }
+
+func (p *port) listens(l *listener) bool { return slices.Contains(p.listeners, l) }
 
 // shut closes one listener.
 func (p *port) shut(l *listener) {
@@ -299,9 +361,6 @@ func (l *listener) close() {
 		l.key = 0
 	}
 	unix.Close(l.fd)
-	if l.owner && l.bind.Network == "unix" && !strings.HasPrefix(l.bind.Address, "@") {
-		os.Remove(l.bind.Address)
-	}
 }
 
 // acceptAll takes everybody who waits.

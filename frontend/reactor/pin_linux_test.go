@@ -17,9 +17,15 @@ import (
 	"weir/frontend/relay"
 )
 
+// Loops are pinned before they serve, or while they do.
+func TestPin(t *testing.T) {
+	t.Run("at the start", func(t *testing.T) { pinned(t, false) })
+	t.Run("while serving", func(t *testing.T) { pinned(t, true) })
+}
+
 // Each loop runs on a core of its own, and gets the clients that connect from there: what a core sends to the
 // loopback arrives at the same core.
-func TestPin(t *testing.T) {
+func pinned(t *testing.T, late bool) {
 	var may unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &may); err != nil {
 		t.Fatal(err)
@@ -37,8 +43,10 @@ func TestPin(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if err := r.Pin(); err != nil {
-		t.Fatal(err)
+	if !late {
+		if err := r.Pin(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	held, err := net.Listen("tcp4", "127.0.0.1:0") // a backend that only listens
 	if err != nil {
@@ -71,7 +79,13 @@ func TestPin(t *testing.T) {
 		})
 		return listening > 0
 	})
-	for i, cpu := range r.cpus {
+	if late {
+		if err := r.Pin(); err != nil {
+			t.Fatal(err)
+		}
+		reload(t, s)
+	}
+	for i, cpu := range r.pinned() {
 		for range 10 {
 			c := dialFrom(t, cpu, s.Addrs()[0].String())
 			defer c.Close()
@@ -95,6 +109,23 @@ func TestPin(t *testing.T) {
 			t.Errorf("core %d: its loop has %d sessions, want 10, and may run on %d cores", cpu, sessions, where.Count())
 		}
 	}
+}
+
+// reload has a server go over to the rules and the addresses that it has.
+func reload(t *testing.T, s *Server) {
+	t.Helper()
+	m, err := frontend.NewMove([]frontend.Wanted{{Frontend: "f", Bind: frontend.Bind{Network: "tcp4", Address: "127.0.0.1:0"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Has(s.Listening())
+	m.Settle()
+	commit, _, err := s.Listening().Prepare(t.Context(), m, s.Current())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Commit()
+	commit()
 }
 
 // await looks again and again, for there is no event to wait for.
@@ -148,7 +179,7 @@ func TestPinWantsALoopForEachCore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if err := r.Pin(); err == nil || r.cpus != nil {
-		t.Errorf("got %v, and the cores %v; want an error, and none", err, r.cpus)
+	if err := r.Pin(); err == nil || r.pinned() != nil {
+		t.Errorf("got %v, and the cores %v; want an error, and none", err, r.pinned())
 	}
 }

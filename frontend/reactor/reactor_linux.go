@@ -3,8 +3,11 @@ package reactor
 import (
 	"context"
 	"runtime"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"weir/backend/contain"
 	"weir/frontend/reactor/loop"
@@ -17,7 +20,8 @@ const Supported = true
 // Reactor is the loops of a process.
 type Reactor struct {
 	cores   []*core
-	cpus    []int // that the cores are pinned to; nil: they are not
+	cpus    atomic.Pointer[[]int] // that the cores are pinned to
+	may     unix.CPUSet           // that the process may use
 	running errgroup.Group
 	over    chan struct{} // closed when no loop runs any more
 }
@@ -48,6 +52,10 @@ const slab = 32
 // does, but for those of a session.
 func New(n int, stock *relay.Stock, guard *contain.Guard) (*Reactor, error) {
 	r := &Reactor{over: make(chan struct{})}
+	var err error
+	if r.may, err = affinity(); err != nil {
+		return nil, err
+	}
 	for range n {
 		l, err := loop.New()
 		if err != nil {
@@ -60,13 +68,31 @@ func New(n int, stock *relay.Stock, guard *contain.Guard) (*Reactor, error) {
 	return r, nil
 }
 
-// Loops is how many loops there should be: one for each core that the process may use.
-func Loops() int { return runtime.GOMAXPROCS(0) }
+// lent is how many runtime processors there are for the loops, beside those that the process would have.
+var lent struct {
+	sync.Mutex
+	n int
+}
+
+// lend changes how many there are.
+func lend(n int) {
+	lent.Lock()
+	defer lent.Unlock()
+	lent.n += n
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + n)
+}
+
+// Loops is how many loops there should be: one for each core that the process may use, whether loops run or not.
+func Loops() int {
+	lent.Lock()
+	defer lent.Unlock()
+	return runtime.GOMAXPROCS(0) - lent.n
+}
 
 // Start runs the loops until Stop. While they wait unseen they hold runtime processors, so there are
 // given to be as many more.
 func (r *Reactor) Start() {
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + len(r.cores))
+	lend(len(r.cores))
 	for i := range r.cores {
 		r.running.Go(func() error { r.run(i); return nil })
 	}
@@ -79,7 +105,7 @@ func (r *Reactor) Stop() {
 	}
 	r.running.Wait()
 	close(r.over)
-	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) - len(r.cores))
+	lend(-len(r.cores))
 }
 
 // Alive says whether every loop answers before ctx ends.

@@ -258,14 +258,14 @@ func TestHandOverBeforeServing(t *testing.T) {
 	}
 	r.Start()
 	defer r.Stop()
-	s.HandOver()
+	s.Listening().HandOver()
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Serve(ended); err != nil {
 		t.Error(err)
 	}
 	s.Drain(t.Context())
-	if n := len(s.Sockets()); n != 0 {
+	if n := len(s.Listening().Sockets()); n != 0 {
 		t.Errorf("%d sockets can be handed over once more", n)
 	}
 	for _, a := range s.Addrs() {
@@ -283,12 +283,8 @@ func TestHandOverBeforeServing(t *testing.T) {
 // be the one that goes on.
 func TestInheritedSocketIsLeftAloneUntilServing(t *testing.T) {
 	_, first := serving(t, netip.MustParseAddrPort("127.0.0.1:1"))
-	until(t, "the first to serve", func() bool {
-		first.mu.Lock()
-		defer first.mu.Unlock()
-		return first.serving
-	})
-	sockets := first.Sockets()
+	until(t, "the first to serve", func() bool { return first.Listening().Serving() })
+	sockets := first.Listening().Sockets()
 	files, err := frontend.Copies(sockets)
 	if err != nil {
 		t.Fatal(err)

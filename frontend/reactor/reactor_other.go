@@ -33,8 +33,17 @@ func (r *Reactor) Open(context.Context, frontend.Options) (*Server, error) {
 	return nil, errUnsupported
 }
 
+// NewServer is never called here.
+func (r *Reactor) NewServer(*frontend.Frontend, *frontend.Options) *Server { return nil }
+
 // Pin fails.
 func (r *Reactor) Pin() error { return errUnsupported }
+
+// Unpin does nothing.
+func (r *Reactor) Unpin() {}
+
+// MayPin fails.
+func MayPin(int) error { return errUnsupported }
 
 // Start does nothing.
 func (r *Reactor) Start() {}

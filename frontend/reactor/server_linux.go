@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"weir/backend"
 	"weir/backend/sockopt"
 	"weir/frontend"
@@ -24,10 +22,8 @@ type Server struct {
 	ports   []*port // one for each core
 	options atomic.Pointer[options]
 
-	letting  string // what let does, for the guard
-	mu       sync.Mutex
-	bindings []*binding
-	serving  bool
+	letting   string // what let does, for the guard
+	listening *frontend.Listening
 
 	done    sync.WaitGroup // sessions
 	starved atomic.Int64   // when a descriptor was missing last, in Unix nanoseconds
@@ -63,141 +59,40 @@ const (
 // options is what a socket towards a backend gets.
 type options struct{ early, late []sockopt.Setting }
 
-// binding is a listening address: a listener on each core.
-type binding struct {
-	bind      frontend.Bind
-	addr      net.Addr
-	listeners []*listener
-	own       bool // opened by weir, which removes the path of a unix socket
-	given     bool // away: others accept from the same sockets
-}
-
 // Open opens every listener on every core, and accepts nobody yet. On an error nothing is left open.
 func (r *Reactor) Open(ctx context.Context, o frontend.Options) (*Server, error) {
-	s := &Server{Frontend: frontend.New(o), reactor: r, letting: "letting in a client of frontend " + o.Name}
-	for _, c := range r.cores {
-		s.ports = append(s.ports, newPort(s, c))
-	}
-	commit, _, err := s.Prepare(ctx, o.Bind, &o.Rules, o.Inherited)
-	if err != nil {
+	s := r.NewServer(frontend.New(o), &o)
+	if err := s.listening.Open(ctx, &o); err != nil {
 		s.Close()
 		return nil, err
 	}
-	commit()
 	return s, nil
 }
 
-// Prepare opens what is missing to listen on those addresses and no others, with those rules; what there holds is
-// taken over instead. Nothing changes before commit is called; abort takes it back. One of them is to be called.
-func (s *Server) Prepare(_ context.Context, binds []frontend.Bind, rules *frontend.Rules, there *frontend.Inherited) (commit, abort func(), err error) {
-	var kept, opened []*binding
-	abort = func() {
-		for _, b := range opened {
-			b.close()
-		}
+// NewServer returns an engine for a frontend, which may have had another before. It listens nowhere yet: see Listening.
+func (r *Reactor) NewServer(f *frontend.Frontend, o *frontend.Options) *Server {
+	s := &Server{Frontend: f, reactor: r, letting: "letting in a client of frontend " + f.Options.Name}
+	s.listening = frontend.NewListening(f, s, o)
+	for _, c := range r.cores {
+		s.ports = append(s.ports, newPort(s, c))
 	}
-	for _, bind := range binds {
-		if b := s.binding(bind); b != nil {
-			kept = append(kept, b)
-			continue
-		}
-		b, err := s.listen(bind, rules, there)
-		if err != nil {
-			abort()
-			return nil, nil, s.ListenError(bind, err)
-		}
-		opened = append(opened, b)
-	}
-	return func() { s.change(kept, opened, rules) }, abort, nil
+	return s
 }
 
-func (s *Server) binding(bind frontend.Bind) *binding {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, b := range s.bindings {
-		if b.bind == bind {
-			return b
-		}
-	}
-	return nil
-}
+// Listening returns the addresses that it listens on.
+func (s *Server) Listening() *frontend.Listening { return s.listening }
 
-// change goes over to other rules and other listeners.
-func (s *Server) change(kept, opened []*binding, rules *frontend.Rules) {
-	s.SetRules(*rules)
+// Addrs returns the listening addresses, with the ports the kernel chose.
+func (s *Server) Addrs() []net.Addr { return s.listening.Addrs() }
+
+// Follow is Opener's.
+func (s *Server) Follow(rules *frontend.Rules) {
 	socket := rules.Dialer.Socket()
 	held := s.Current()
 	for _, p := range s.ports {
 		p.Post(func() { p.adopt(held) })
 	}
 	s.options.Store(&options{early: append(socket.Early(), sockopt.QuickAck(0)), late: socket.Late()})
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, b := range s.bindings {
-		if !slices.Contains(kept, b) {
-			b.shut(s.serving)
-		}
-	}
-	for _, b := range kept {
-		b.inherit(rules)
-	}
-	s.bindings = append(kept, opened...)
-	if s.serving {
-		for _, b := range opened {
-			s.begin(b)
-		}
-	}
-}
-
-// begin has every core accept.
-func (s *Server) begin(b *binding) {
-	if b.given {
-		return
-	}
-	s.LogListening(b.addr)
-	// Not before: somebody else may have served with these sockets, and have gone on.
-	b.inherit(s.Current())
-	s.reactor.steer(b)
-	b.listeners[0].owner = b.own
-	for _, l := range b.listeners {
-		l.port.Post(func() { l.port.open(l) })
-	}
-}
-
-// shut closes the listeners of an address, after those have been accepted that are in their queues.
-func (b *binding) shut(serving bool) {
-	if !serving || b.given {
-		b.close()
-		return
-	}
-	for _, l := range b.listeners {
-		l.port.Post(func() {
-			defer l.port.shut(l)
-			l.acceptAll()
-		})
-	}
-}
-
-// close closes listeners that nobody accepts from.
-func (b *binding) close() {
-	if b.given {
-		return
-	}
-	for _, l := range b.listeners {
-		l.close()
-	}
-}
-
-// inherit gives the listeners what the sockets they accept are to have.
-func (b *binding) inherit(rules *frontend.Rules) {
-	if _, ok := b.addr.(*net.TCPAddr); !ok {
-		return
-	}
-	for _, l := range b.listeners {
-		for _, o := range rules.Socket.ForListener() {
-			unix.SetsockoptInt(l.fd, o.Level, o.Name, o.Value)
-		}
-	}
 }
 
 func newPort(s *Server, c *core) *port {
@@ -269,66 +164,10 @@ func (s *Server) ForgetBackend(b *backend.Backend) {
 	}
 }
 
-// Sockets returns the listening sockets of those addresses, or with none of all.
-func (s *Server) Sockets(of ...frontend.Bind) (sockets []frontend.Socket) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, b := range s.bindings {
-		if b.given || len(of) > 0 && !slices.Contains(of, b.bind) {
-			continue
-		}
-		for _, l := range b.listeners {
-			sockets = append(sockets, frontend.Socket{FD: uintptr(l.fd), Own: b.own})
-		}
-	}
-	return sockets
-}
-
-// HandOver closes the listeners of those addresses, or with none all, for others accept from the same sockets:
-// who waits there is theirs, and the path of a unix socket stays.
-func (s *Server) HandOver(of ...frontend.Bind) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, b := range s.bindings {
-		if b.given || len(of) > 0 && !slices.Contains(of, b.bind) {
-			continue
-		}
-		if !s.serving {
-			b.listeners[0].owner = false
-			b.close()
-			b.given = true
-			continue
-		}
-		b.given = true
-		for _, l := range b.listeners {
-			l.port.Post(func() {
-				l.owner = false
-				l.port.shut(l)
-			})
-		}
-	}
-}
-
-// Addrs returns the listening addresses, with the ports the kernel chose.
-func (s *Server) Addrs() []net.Addr {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	addrs := make([]net.Addr, len(s.bindings))
-	for i, b := range s.bindings {
-		addrs[i] = b.addr
-	}
-	return addrs
-}
-
 // Serve accepts clients until ctx ends; then those that are in the accept queues already are accepted,
 // and the listeners closed. Sessions go on: see Drain.
 func (s *Server) Serve(ctx context.Context) error {
-	s.mu.Lock()
-	s.serving = true
-	for _, b := range s.bindings {
-		s.begin(b)
-	}
-	s.mu.Unlock()
+	s.listening.Begin()
 	<-ctx.Done()
 	background := context.Background()
 	s.reactor.each(background, func(i int, _ *core) { s.ports[i].acceptAll() })
@@ -336,6 +175,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	defer last.Stop()
 	<-last.C
 	s.reactor.each(background, func(i int, _ *core) { s.ports[i].acceptAll(); s.ports[i].closeListeners() })
+	s.listening.End()
 	return nil
 }
 
@@ -368,9 +208,7 @@ func (s *Server) CutBackend(b *backend.Backend) {
 
 // Close closes the listeners of a server that never served.
 func (s *Server) Close() {
-	for _, b := range s.bindings {
-		b.close()
-	}
+	s.listening.Close()
 	for _, p := range s.ports {
 		p.Post(p.dropQueues)
 	}
