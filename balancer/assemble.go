@@ -34,6 +34,7 @@ type assembler struct {
 	move    *frontend.Move
 	parked  *frontend.Inherited
 	closing *frontend.Closing
+	keys    keys
 }
 
 // engineOf returns the engine of a frontend, and why it is that.
@@ -81,7 +82,8 @@ func ok[S server](s S, err error) (server, error) {
 }
 
 func (a *assembler) part(c *config.Frontend) (*part, error) {
-	p := &part{name: c.Name, config: c, log: a.log, guard: a.guard, onEvent: a.onEvent}
+	p := &part{key: a.keys.of(c.Name), config: c, log: a.log, guard: a.guard, onEvent: a.onEvent}
+	p.called.Store(&c.Name)
 	p.cutsOnDown.Store(c.Health.OnDown == "close")
 	r, err := rules(c, nil, nil)
 	if err != nil {
@@ -152,6 +154,7 @@ func (a *assembler) frontendOptions(c *config.Frontend, pool *backend.Pool, rule
 	engine, why := engineOf(c)
 	return frontend.Options{
 		Name:      c.Name,
+		Key:       a.keys.of(c.Name),
 		Engine:    engine,
 		EngineWhy: why,
 		Move:      a.move,
@@ -242,13 +245,13 @@ func bindOf(a config.Address) (b frontend.Bind) {
 }
 
 // moveTo begins a move of the listening sockets to a configuration.
-func moveTo(cfg *config.Config) (*frontend.Move, error) {
+func moveTo(cfg *config.Config, k keys) (*frontend.Move, error) {
 	var wanted []frontend.Wanted
 	for i := range cfg.Frontends {
 		c := &cfg.Frontends[i]
 		engine, _ := engineOf(c)
 		for _, a := range c.BindOn {
-			wanted = append(wanted, frontend.Wanted{Frontend: c.Name, Engine: engine, Bind: bindOf(a.Address)})
+			wanted = append(wanted, frontend.Wanted{Frontend: k.of(c.Name), Engine: engine, Bind: bindOf(a.Address)})
 		}
 	}
 	return frontend.NewMove(wanted)

@@ -89,7 +89,7 @@ func New(ctx context.Context, cfg *config.Config, log zerolog.Logger) (*Balancer
 func NewFrom(ctx context.Context, cfg *config.Config, log zerolog.Logger, there *frontend.Inherited) (*Balancer, error) {
 	defer there.Close()
 	loops := reactor.Loops()
-	m, err := moveTo(cfg)
+	m, err := moveTo(cfg, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -247,7 +247,7 @@ func (b *Balancer) part(name string) *part {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range b.parts {
-		if p.name == name {
+		if p.Name() == name {
 			return p
 		}
 	}

@@ -68,7 +68,7 @@ func (b *Balancer) View(name string) (View, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range b.parts {
-		if p.name == name {
+		if p.Name() == name {
 			return p.view(), true
 		}
 	}
@@ -80,7 +80,7 @@ func (p *part) view() View {
 	defer p.mu.Unlock()
 	engine, why := engineOf(p.config)
 	return View{
-		Name: p.name, Engine: engine, EngineWhy: why, Addrs: p.frontend.Addrs(), Counters: p.frontend.Counters(),
+		Name: p.Name(), Engine: engine, EngineWhy: why, Addrs: p.frontend.Addrs(), Counters: p.frontend.Counters(),
 		Pool: p.pool, Rules: p.rules, Config: p.config, Probes: &p.probes, server: p.frontend, part: p,
 	}
 }

@@ -46,13 +46,13 @@ func (b *Balancer) Memory() (m Memory) {
 				continue
 			}
 			h := s.Health
-			m.Backends = append(m.Backends, Remembered{p.name, s.Backend.Name(), s.Backend.Address(), h.Up, h.Unproven, h.Reason, h.Since})
+			m.Backends = append(m.Backends, Remembered{p.Name(), s.Backend.Name(), s.Backend.Address(), h.Up, h.Unproven, h.Reason, h.Since})
 		}
 		for _, n := range p.pool.Notes() {
-			m.Notes = append(m.Notes, Note{p.name, n.Name, n.State, n.Reason})
+			m.Notes = append(m.Notes, Note{p.Name(), n.Name, n.State, n.Reason})
 		}
 		if p.pool.FailedOver() {
-			m.FailedOver = append(m.FailedOver, p.name)
+			m.FailedOver = append(m.FailedOver, p.Name())
 		}
 	}
 	return m
@@ -85,7 +85,7 @@ func (b *Balancer) recallHealth(all []Remembered) {
 			continue
 		}
 		for _, at := range p.pool.Backends() {
-			if r := known[key{p.name, at.Name(), at.Address()}]; r != nil {
+			if r := known[key{p.Name(), at.Name(), at.Address()}]; r != nil {
 				p.pool.Restore(at, backend.Health{Up: r.Up, Unproven: r.Unproven, Reason: r.Reason, Since: r.Since})
 			}
 		}

@@ -11,7 +11,7 @@ func (p *part) event(e backend.Event) {
 	what := "telling that backend " + e.Backend.Name() + " is " + string(e.To)
 	p.guard.Do(what, func() { p.logEvent(e) })
 	if f := p.onEvent.Load(); f != nil {
-		p.guard.Do(what, func() { (*f)(p.name, e) })
+		p.guard.Do(what, func() { (*f)(p.Name(), e) })
 	}
 	p.guard.Do("acting on a change of backend "+e.Backend.Name(), func() { p.act(e) })
 }
@@ -32,19 +32,19 @@ func (p *part) act(e backend.Event) {
 
 func (p *part) logEvent(e backend.Event) {
 	if e.Drained {
-		p.log.Info().Str("frontend", p.name).Str("backend", e.Backend.Name()).Str("state", string(e.To)).
+		p.log.Info().Str("frontend", p.Name()).Str("backend", e.Backend.Name()).Str("state", string(e.To)).
 			Msg("backend is drained: no sessions left")
 		return
 	}
 	// A return is as worth knowing as a loss: whoever sees the one should see the other.
-	p.log.Warn().Str("frontend", p.name).Str("backend", e.Backend.Name()).
+	p.log.Warn().Str("frontend", p.Name()).Str("backend", e.Backend.Name()).
 		Str("was", string(e.From)).Str("reason", e.Reason).
 		Int("usable", e.Usable).Int("of", e.Total).
 		Msg("backend is " + string(e.To))
 	if e.Usable == 0 && e.From == backend.Up {
-		p.log.Error().Str("frontend", p.name).Msg("no backend is left")
+		p.log.Error().Str("frontend", p.Name()).Msg("no backend is left")
 	}
 	if was := p.failedOver.Swap(e.FailedOver); e.FailedOver && !was {
-		p.log.Error().Str("frontend", p.name).Msg("the backups have taken over, and keep new sessions until 'weir failback'")
+		p.log.Error().Str("frontend", p.Name()).Msg("the backups have taken over, and keep new sessions until 'weir failback'")
 	}
 }

@@ -16,7 +16,8 @@ import (
 
 // part is one frontend with the pool behind it and the probers of that pool.
 type part struct {
-	name     string
+	called   atomic.Pointer[string] // see Name
+	key      string                 // what its listeners know it by; it never changes
 	log      zerolog.Logger
 	guard    *contain.Guard
 	frontend *engines
@@ -43,13 +44,24 @@ type part struct {
 	watchers sync.WaitGroup
 }
 
+// Name is that of the frontend, which a reload may change.
+func (p *part) Name() string { return *p.called.Load() }
+
+// rename gives the frontend another name.
+func (p *part) rename(name string) {
+	if name != p.Name() {
+		p.called.Store(&name)
+		p.frontend.Base().Rename(name)
+	}
+}
+
 // start serves until stop, and looks after sessions and backends until watching ends.
 func (p *part) start(watching context.Context) {
 	accepting, stop := context.WithCancel(context.Background())
 	p.watching, p.unwatch = context.WithCancel(watching)
 	p.stop, p.serving = stop, make(chan struct{})
 	go p.serve(accepting)
-	p.watchers.Go(func() { p.guard.Keep(p.watching, "the watch on the sessions of frontend "+p.name, p.frontend.Watch) })
+	p.watchers.Go(func() { p.guard.Keep(p.watching, "the watch on the sessions of frontend "+p.Name(), p.frontend.Watch) })
 	p.probing.Lock()
 	defer p.probing.Unlock()
 	p.probeAll(p.config)
@@ -124,6 +136,7 @@ func (p *part) follow(c *config.Frontend, rules *frontend.Rules, commit func(), 
 	p.cutsOnDown.Store(c.Health.OnDown == "close")
 	before := p.config
 	p.set(c, rules)
+	p.rename(c.Name)
 	if c.Health.Kind == "none" { // nobody will say any more that they are up
 		for _, b := range p.pool.Backends() {
 			p.pool.SetUp(b, true, "no longer probed")
@@ -165,7 +178,7 @@ func (p *part) end() {
 
 func (p *part) logTotals() {
 	c := p.frontend.Counters()
-	p.log.Info().Str("frontend", p.name).
+	p.log.Info().Str("frontend", p.Name()).
 		Uint64("sessions", c.Closed.Load()).Uint64("normal", c.Of(frontend.Normal)).
 		Uint64("bytes_up", c.BytesUp.Load()).Uint64("bytes_down", c.BytesDown.Load()).
 		Msg("stopped")

@@ -157,16 +157,23 @@ func (p *part) sessionsByBackend() map[string]int {
 
 func (d *differ) config(from, to *config.Config) {
 	d.keys(Change{}, from, to)
+	names := renamed(from, to)
+	stays := make(map[string]bool)
 	for i := range to.Frontends {
 		f := &to.Frontends[i]
-		if old := frontendNamed(from, f.Name); old != nil {
+		was, ok := names[f.Name]
+		if !ok {
+			was = f.Name
+		}
+		stays[was] = true
+		if old := frontendNamed(from, was); old != nil {
 			d.frontend(old, f)
 		} else {
 			d.add(Change{Frontend: f.Name, To: "on " + addresses(f), Note: takesOver(f, from)})
 		}
 	}
 	for i := range from.Frontends {
-		if f := &from.Frontends[i]; frontendNamed(to, f.Name) == nil {
+		if f := &from.Frontends[i]; !stays[f.Name] {
 			d.add(Change{Frontend: f.Name, From: "on " + addresses(f), Ends: d.sessions(f.Name, "")})
 		}
 	}
@@ -212,7 +219,7 @@ func (d *differ) frontend(from, to *config.Frontend) {
 		if old := were[same(b)]; old != nil {
 			d.keys(Change{Frontend: to.Name, Backend: b.Name}, old, b)
 		} else {
-			d.add(Change{Frontend: to.Name, Backend: b.Name, To: b.ForwardTo.String(), Note: d.said(to.Name, b.Name)})
+			d.add(Change{Frontend: to.Name, Backend: b.Name, To: b.ForwardTo.String(), Note: d.said(from.Name, b.Name)})
 		}
 	}
 	for i := range from.Backends {

@@ -69,7 +69,7 @@ func (b *Balancer) mayFollow(cfg *config.Config) error {
 
 // move says which of the listening sockets that there are are for whom in another configuration.
 func (b *Balancer) move(cfg *config.Config) (*frontend.Move, error) {
-	m, err := moveTo(cfg)
+	m, err := moveTo(cfg, b.keysOf(cfg, renamed(b.config, cfg)))
 	if err != nil {
 		return nil, err
 	}
@@ -120,10 +120,11 @@ func (b *Balancer) prepare(ctx context.Context, cfg *config.Config) (next *prepa
 		return next, err
 	}
 	a := b.assembler(ctx)
-	a.move = next.move
+	old := renamed(b.config, cfg)
+	a.move, a.keys = next.move, b.keysOf(cfg, old)
 	for i := range cfg.Frontends {
 		c := &cfg.Frontends[i]
-		p := b.part(c.Name)
+		p := b.heir(c.Name, old)
 		if p == nil {
 			p, err = a.part(c)
 			if err != nil {
@@ -187,7 +188,7 @@ func (b *Balancer) follow(cfg *config.Config, next *prepared) error {
 	b.mu.Unlock()
 	for _, p := range next.removed {
 		p.frontend.Listening().Leave()
-		b.leaving.Go(func() { b.guard.Do("the leaving of frontend "+p.name, func() { p.leave(drain) }) })
+		b.leaving.Go(func() { b.guard.Do("the leaving of frontend "+p.Name(), func() { p.leave(drain) }) })
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func Open(ctx context.Context, o Options) (*Copy, error) {
 
 // NewCopy returns an engine for a frontend, which may have had another before. It listens nowhere yet: see Listening.
 func NewCopy(ctx context.Context, f *Frontend, o *Options) *Copy {
-	c := &Copy{Frontend: f, changed: make(chan struct{}, 1), letting: "letting in a client of frontend " + f.Options.Name}
+	c := &Copy{Frontend: f, changed: make(chan struct{}, 1), letting: "letting in a client of frontend " + f.Name()}
 	c.listening = NewListening(f, c, o)
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return c
@@ -98,7 +98,7 @@ const forever = time.Duration(math.MaxInt64)
 // contains returns what keeps a panic of the frontend's sweep, or the like, from being more than that one's end. It
 // reports whether there was none.
 func (c *Copy) contains(what string) func(func()) bool {
-	what += " of frontend " + c.Options.Name
+	what += " of frontend " + c.Name()
 	return func(f func()) bool { return c.Guard.Do(what, f) }
 }
 

@@ -139,7 +139,7 @@ func (s *slot) read(number uint64) (past, bool) {
 // tell writes it out.
 func (p *past) tell() *Past {
 	t := &Past{
-		ID: p.id, Frontend: p.frontend.Options.Name, Client: p.client, Ended: p.accepted.Add(p.total),
+		ID: p.id, Frontend: p.frontend.Name(), Client: p.client, Ended: p.accepted.Add(p.total),
 		Waited: p.waited, Connect: p.connect, Total: p.total, BytesUp: p.up, BytesDown: p.down,
 		Tries: int(p.tries), Class: int(p.class), Outcome: p.outcome, Code: p.outcome.code(p.phase), Err: p.err,
 	}

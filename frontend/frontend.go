@@ -23,7 +23,10 @@ import (
 
 // Options says where a frontend listens and what rules hold for its sessions.
 type Options struct {
+	// Name is that of the frontend at the start: see Frontend.Name.
 	Name string
+	// Key is what a Move knows it by: it never changes. Empty: Name.
+	Key string
 	// Engine is "reactor" or "copy", and EngineWhy says why, for the log.
 	Engine, EngineWhy string
 	// Bind holds the listening addresses at the start. At least one.
@@ -97,6 +100,7 @@ type Bind struct{ Network, Address string }
 // Frontend is the rules of a frontend and what it counts: what its engine works with.
 type Frontend struct {
 	Options
+	name     atomic.Pointer[string]
 	rules    atomic.Pointer[Rules]
 	own      *Slots // Rules.MaxSessions
 	learns   atomic.Bool
@@ -111,9 +115,16 @@ func New(o Options) *Frontend {
 	}
 	f := &Frontend{Options: o, own: NewSlots(0)}
 	f.Options.Rules = Rules{} // nobody is to go by these
+	f.Rename(o.Name)
 	f.SetRules(o.Rules)
 	return f
 }
+
+// Name is what it is called now.
+func (f *Frontend) Name() string { return *f.name.Load() }
+
+// Rename calls it something else.
+func (f *Frontend) Rename(name string) { f.name.Store(&name) }
 
 // Current returns the rules that hold now. They are not to be changed.
 func (f *Frontend) Current() *Rules { return f.rules.Load() }

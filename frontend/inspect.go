@@ -70,7 +70,7 @@ func (s *Session) ID() uint64 { return s.id }
 // goroutine as long as the session is not used again.
 func (s *Session) Describe(i *Info) {
 	*i = Info{
-		ID: s.id, Frontend: s.frontend.Options.Name, Client: s.from, Backend: s.backendName(),
+		ID: s.id, Frontend: s.frontend.Name(), Client: s.from, Backend: s.backendName(),
 		Accepted: s.accepted, Idle: -1,
 		Waited: s.waited.get(), Connect: s.connect.get(), Tries: int(s.tries.Load()), Class: s.admitted.class,
 	}

@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"os"
@@ -128,7 +129,7 @@ type Served struct {
 
 // NewListening returns the addresses of a frontend that listens nowhere yet.
 func NewListening(f *Frontend, engine Opener, o *Options) *Listening {
-	return &Listening{frontend: f, engine: engine, owner: owner{o.Name, o.Engine}, why: o.EngineWhy, parked: o.Parked, closing: o.Closing}
+	return &Listening{frontend: f, engine: engine, owner: owner{cmp.Or(o.Key, o.Name), o.Engine}, why: o.EngineWhy, parked: o.Parked, closing: o.Closing}
 }
 
 // Engine returns the name of the engine.
@@ -161,7 +162,7 @@ func (l *Listening) Prepare(ctx context.Context, m *Move, rules *Rules) (commit,
 	for _, w := range m.owners[l.owner] {
 		if err := c.want(ctx, w); err != nil {
 			c.abort()
-			return nil, nil, listenError(l.owner.frontend, w.Bind, err)
+			return nil, nil, listenError(l.frontend.Name(), w.Bind, err)
 		}
 	}
 	return c.commit, c.abort, nil
@@ -353,7 +354,7 @@ func (s *Served) follow(before, rules *Rules) {
 		return
 	}
 	if err := s.Listener.Listen(rules); err != nil {
-		s.of.frontend.Log.Error().Str("frontend", s.of.owner.frontend).Stringer("bind_on", s.Addr()).Err(err).Msg("the backlog stays as it was")
+		s.of.frontend.Log.Error().Str("frontend", s.of.frontend.Name()).Stringer("bind_on", s.Addr()).Err(err).Msg("the backlog stays as it was")
 	}
 }
 
@@ -364,7 +365,7 @@ func (s *Served) listen() error {
 	}
 	s.late = false
 	if err := s.Listener.Listen(s.of.frontend.Current()); err != nil {
-		return listenError(s.of.owner.frontend, s.bind, err)
+		return listenError(s.of.frontend.Name(), s.bind, err)
 	}
 	return nil
 }
@@ -395,7 +396,7 @@ func (s *Served) begin(rules *Rules) {
 // welcome makes sockets that were opened elsewhere like those that the frontend opens.
 func (s *Served) welcome(rules *Rules) {
 	s.Listener.Follow(rules)
-	log := s.of.frontend.Log.With().Str("frontend", s.of.owner.frontend).Stringer("bind_on", s.Addr()).Logger()
+	log := s.of.frontend.Log.With().Str("frontend", s.of.frontend.Name()).Stringer("bind_on", s.Addr()).Logger()
 	if s.own || rules.Backlog > 0 { // or it is for systemd to say
 		if err := s.Listener.Listen(rules); err != nil {
 			log.Error().Err(err).Msg("the backlog stays as it was")

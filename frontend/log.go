@@ -12,7 +12,7 @@ import (
 
 // LogListening says that clients are accepted at an address, by which engine, and why by that.
 func (f *Frontend) LogListening(a net.Addr, engine, why string) {
-	f.Log.Info().Str("frontend", f.Options.Name).Stringer("bind_on", a).Str("engine", engine).Str("why", why).
+	f.Log.Info().Str("frontend", f.Name()).Stringer("bind_on", a).Str("engine", engine).Str("why", why).
 		Msg("listening for connections")
 }
 
@@ -23,7 +23,7 @@ func (f *Frontend) LogNoAccept(err error) {
 	if now-last < int64(tellEvery) || !f.noAccept.CompareAndSwap(last, now) {
 		return
 	}
-	f.Log.Error().Str("frontend", f.Options.Name).Err(err).Msg("cannot accept: trying again until it works")
+	f.Log.Error().Str("frontend", f.Name()).Err(err).Msg("cannot accept: trying again until it works")
 }
 
 // LogServing says that a client was accepted.
@@ -88,7 +88,7 @@ func (s *Session) event(e *zerolog.Event) *zerolog.Event {
 	if s.from.IsValid() {
 		client = s.from.String()
 	}
-	return e.Str("frontend", s.frontend.Options.Name).Uint64("session", s.id).Str("client", client)
+	return e.Str("frontend", s.frontend.Name()).Uint64("session", s.id).Str("client", client)
 }
 
 // backendName names the backend chosen last, for that is the one the outcome speaks of.

@@ -1,6 +1,7 @@
 package frontend
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -320,7 +321,7 @@ func (m *Move) Abort() { m.unshare() }
 func moveTo(o *Options) (*Move, error) {
 	var wanted []Wanted
 	for _, b := range o.Bind {
-		wanted = append(wanted, Wanted{o.Name, o.Engine, b})
+		wanted = append(wanted, Wanted{cmp.Or(o.Key, o.Name), o.Engine, b})
 	}
 	m, err := NewMove(wanted)
 	if err != nil {

@@ -86,7 +86,7 @@ func (f *Frontend) TakeSlot(wake func()) bool {
 		}
 	}
 	if tell {
-		f.Log.Warn().Str("frontend", f.Options.Name).
+		f.Log.Warn().Str("frontend", f.Name()).
 			Msg("no session is free: further clients wait in the accept queue")
 	}
 	return ok

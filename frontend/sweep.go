@@ -80,7 +80,7 @@ func (s *sweeper) sweep(ctx context.Context) time.Duration {
 	if every := g.rules.VigilEvery(); every > 0 && g.at >= s.nextVigil {
 		g.vigil, s.nextVigil = true, g.at+every
 	}
-	what := "the sweep of frontend " + s.Options.Name
+	what := "the sweep of frontend " + s.Name()
 	s.walk(ctx, func(c *copySession) bool {
 		if !s.Guard.Do(what, func() { c.judge(&g) }) {
 			s.Guard.Do(what, func() { c.cut(InternalError) }) // or it would panic at each sweep

@@ -145,7 +145,7 @@ func TestSchemasAreTheTypes(t *testing.T) {
 	types := map[string]reflect.Type{}
 	for _, v := range []any{
 		admin.Status{}, admin.SessionPage{}, admin.Session{}, admin.KillSelector{}, admin.Killed{}, admin.BackendChange{}, admin.NewBackend{},
-		admin.PlanRequest{}, admin.Plan{}, admin.Upgraded{}, admin.Saved{}, admin.Why{}, admin.Event{}, admin.Problem{},
+		admin.PlanRequest{}, admin.Plan{}, admin.Upgraded{}, admin.Saved{}, admin.FailedBack{}, admin.Why{}, admin.Event{}, admin.Problem{},
 	} {
 		collect(reflect.TypeOf(v), types)
 	}
@@ -279,6 +279,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		{"POST /v1/reload", "", ""},
 		{"POST /v1/upgrade", "", "{}"},
 		{"POST /v1/save", "", ""},
+		{"POST /v1/frontends/{frontend}/failback", "/v1/frontends/pg/failback", ""},
 	} {
 		method, pattern, _ := strings.Cut(c.pattern, " ")
 		if c.path == "" {

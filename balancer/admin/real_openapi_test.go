@@ -56,8 +56,9 @@ name = "shut"
 engine = %[1]q
 bind_on = "127.0.0.1:0"
 deny = "127.0.0.0/8"
-health = { kind = "none" }
-backend = [{ forward_to = %[3]q }]
+failback = "manual"
+health = { interval = "10ms", fall = 1 }
+backend = [{ name = "primary", forward_to = %[5]q }, { name = "standby", forward_to = %[3]q, backup = "full" }]
 `, engine, socket, one, two, dead, hole)
 }
 
@@ -184,6 +185,7 @@ func TestRealAnswersAreAsDescribed(t *testing.T) {
 		before, rest, _ := strings.Cut(text, "[[frontend]]\nname = \"hole\"") // which has a session
 		_, after, _ := strings.Cut(rest, "[[frontend]]\n")
 		text = before + "[[frontend]]\n" + after
+		text = strings.Replace(text, "failback = \"manual\"", "protocol = \"mysql\"\non_refuse = \"speak\"", 1)
 		ask("POST /v1/plan", "", jsonOf(t, admin.PlanRequest{File: r.file, Text: text}))
 		ask("POST /v1/frontends/{frontend}/failback", "/v1/frontends/pg/failback", "")
 		ask("POST /v1/save", "", "{}")
@@ -216,7 +218,7 @@ func TestRealAnswersAreAsDescribed(t *testing.T) {
 			"Backend.elsewhere":       "nothing was renamed",
 			"Backend.early_ends":      "every server answers",
 			"Backend.leaving":         "there is always another backend",
-			"Pool.failed_over":        "no backup had to take over",
+			"FailedBack.changed":      "the primary stays away",
 		}
 		for name, s := range d.Components.Schemas {
 			if slices.Contains([]string{"Problem", "Mistake", "KillSelector", "BackendChange", "NewBackend", "PlanRequest"}, name) {

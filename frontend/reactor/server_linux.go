@@ -71,7 +71,7 @@ func (r *Reactor) Open(ctx context.Context, o frontend.Options) (*Server, error)
 
 // NewServer returns an engine for a frontend, which may have had another before. It listens nowhere yet: see Listening.
 func (r *Reactor) NewServer(f *frontend.Frontend, o *frontend.Options) *Server {
-	s := &Server{Frontend: f, reactor: r, letting: "letting in a client of frontend " + f.Options.Name}
+	s := &Server{Frontend: f, reactor: r, letting: "letting in a client of frontend " + f.Name()}
 	s.listening = frontend.NewListening(f, s, o)
 	for _, c := range r.cores {
 		s.ports = append(s.ports, newPort(s, c))

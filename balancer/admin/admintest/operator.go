@@ -85,14 +85,9 @@ func (o *Operator) pool(ms float64) admin.Pool {
 			Waits: []admin.Bucket{{UpToSeconds: &ms, Count: 38}, {Count: 2}}},
 		Classes: []admin.Class{{Name: "reports", Weight: 1, Active: 1, Queued: 2}, {Name: "web", Weight: 4, Active: 2}},
 		Backends: []admin.Backend{
-			{Name: "db1", Address: "10.0.0.5:5432", State: "up", Reason: "the probes say so", Since: o.Now.Add(-3 * time.Hour), AdminState: "ready",
-				Health: &admin.Health{Up: true, Reason: "its probes pass", Since: o.Now.Add(-3 * time.Hour),
-					Last: &admin.Probe{At: o.Now.Add(-time.Second), DurationSeconds: 0.0012, Result: "passed"}},
-				Active: 3, Limit: 40,
+			{Name: "db1", Address: "10.0.0.5:5432", State: "up", Reason: "the probes say so", Since: o.Now.Add(-3 * time.Hour), AdminState: "ready", Active: 3, Limit: 40,
 				ConfiguredLimit: 60, Learns: true, LearnedFloor: 10, Weight: 3, ConfiguredWeight: 3, Sessions: 1100},
 			{Name: "db2", Address: "10.0.0.6:5432", State: "down", Reason: "connection refused, 3 of 3", Since: o.Now.Add(-4 * time.Minute), AdminState: "ready",
-				Health: &admin.Health{Reason: "connection refused, 3 of 3", Since: o.Now.Add(-4 * time.Minute),
-					Last: &admin.Probe{At: o.Now.Add(-2 * time.Second), DurationSeconds: 0.0004, Result: "failed", Error: "connection refused"}},
 				ConfiguredLimit: 0, Weight: 1, ConfiguredWeight: 1, Sessions: 104, Failed: map[string]uint64{"refused": 7}, Backup: true},
 		},
 	}
@@ -295,7 +290,7 @@ func show[T any](p *T) string {
 // AddBackend returns what the backend would be.
 func (o *Operator) AddBackend(_ context.Context, who admin.Who, frontend string, n admin.NewBackend) (admin.Backend, error) {
 	o.called(who, "add %s %s name=%s weight=%s limit=%d backup=%v", frontend, n.Address, n.Name, show(n.Weight), n.Limit, n.Backup)
-	return admin.Backend{Name: cmp.Or(n.Name, n.Address), Address: n.Address, State: "down", Reason: "not probed yet", Since: o.Now, Added: true}, o.Err
+	return admin.Backend{Name: cmp.Or(n.Name, n.Address), Address: n.Address, State: "down", Reason: "not probed yet", Since: o.Now, Added: true, AdminState: "ready"}, o.Err
 }
 
 // RemoveBackend returns what the backend would be.

@@ -28,8 +28,8 @@ frontend pg on 127.0.0.1:5432 (reactor)
   class reports: weight 1, 1 active, 2 queued
   class web: weight 4, 2 active, 0 queued
   BACKEND  STATE  FOR    ACTIVE    LIMIT  WEIGHT  SESSIONS  FAILED  ADDRESS        WHY
-  db1      up     3 h         3  40 auto       3      1100       0  10.0.0.5:5432  the probes say so; last probe passed in 1.2 ms, 1 s ago
-  db2      down   4 min       0        -       1       104       7  10.0.0.6:5432  backup; connection refused, 3 of 3; last probe failed in 400 µs, 2 s ago
+  db1      up     3 h         3  40 auto       3      1100       0  10.0.0.5:5432  the probes say so
+  db2      down   4 min       0        -       1       104       7  10.0.0.6:5432  backup; connection refused, 3 of 3
 
 differs from the file ('weir save' keeps it and 'weir reload' undoes it, but for drain and maint):
   pg/db1: weight is 3, the file has 1 (by root (uid 0, pid 99), 1 min ago)
