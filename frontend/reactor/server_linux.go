@@ -37,6 +37,7 @@ type port struct {
 	*Server
 	*core
 	listeners []*listener
+	suspended bool // nobody is to be accepted
 	targets   map[*backend.Backend][]byte
 	sessions  *session // the first of a list
 	cursors   []*cursor
@@ -289,6 +290,25 @@ func (s *Server) HandOver(of ...frontend.Bind) {
 			})
 		}
 	}
+}
+
+// Suspend has nobody accepted any more until Resume; when it returns nobody is. Clients wait in the accept queue.
+func (s *Server) Suspend(ctx context.Context) error {
+	s.suspend(ctx, true)
+	return ctx.Err()
+}
+
+// Resume ends Suspend.
+func (s *Server) Resume() { s.suspend(context.Background(), false) }
+
+func (s *Server) suspend(ctx context.Context, suspended bool) {
+	s.reactor.each(ctx, func(i int, _ *core) {
+		p := s.ports[i]
+		p.suspended = suspended
+		for _, l := range p.listeners {
+			l.resume()
+		}
+	})
 }
 
 // Addrs returns the listening addresses, with the ports the kernel chose.
