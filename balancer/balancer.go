@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,8 +17,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weir/backend"
+	"weir/backend/contain"
+	"weir/balancer/handover"
 	"weir/config"
 	"weir/frontend"
+	"weir/frontend/rate"
 	"weir/frontend/reactor"
 	"weir/frontend/relay"
 )
@@ -30,7 +34,10 @@ type Balancer struct {
 	onEvent  atomic.Pointer[func(string, backend.Event)]
 	stock    *relay.Stock
 	slots    *frontend.Slots
-	reactor  *reactor.Reactor // nil: no frontend wants it
+	guard    *contain.Guard
+	house    *house
+	landlord *handover.Landlord // of the processes before this one
+	reactor  *reactor.Reactor   // nil: no frontend wants it
 	reloads  reloads
 
 	changing sync.Mutex // one reload at a time, and none beside the end
@@ -59,6 +66,13 @@ type server interface {
 	Watch(ctx context.Context)
 	// CutBackend ends the sessions of one backend.
 	CutBackend(b *backend.Backend)
+	// Suspend has nobody accepted until Resume. Cede, Lend and OccupySlots are described with frontend.Frontend.
+	Suspend(ctx context.Context) error
+	Resume()
+	Cede(l *frontend.Landlord)
+	Lend(client netip.Addr, wake func()) (frontend.SlotAnswer, *rate.Clients, rate.Ref)
+	OccupySlots(by int)
+	Current() *frontend.Rules
 	// Sockets returns the listening sockets of those addresses, or with none of all; HandOver closes those that
 	// others accept from as well, and leaves no trace.
 	Sockets(of ...frontend.Bind) []frontend.Socket
@@ -90,6 +104,12 @@ func NewFrom(ctx context.Context, cfg *config.Config, log zerolog.Logger, there 
 		ended:    frontend.NewEnded(frontend.EndedSize),
 		sessions: frontend.NewSessionLog(log, sessionPolicy(&cfg.Log)),
 	}
+	b.guard = contain.New(func(p contain.Panic) {
+		log.Error().Str("what", p.What).Interface("panic", p.Value).Bytes("stack", p.Stack).Msg("a panic is contained")
+	})
+	b.house = newHouse(b)
+	b.landlord = handover.NewLandlord(b.house, b.guard, log)
+	b.slots.SetTogether(cfg.MaxSessions)
 	b.reloads.count(nil) // the first configuration holds from here on
 	if err := b.makeReactor(cfg); err != nil {
 		return nil, err
@@ -103,6 +123,7 @@ func NewFrom(ctx context.Context, cfg *config.Config, log zerolog.Logger, there 
 			return nil, err
 		}
 		b.parts = append(b.parts, p)
+		b.house.enter(p)
 	}
 	if rest := there.Rest(); len(rest) > 0 {
 		log.Warn().Strs("addresses", rest).Msg("inherited sockets that no frontend listens on are closed")
@@ -142,6 +163,7 @@ func (b *Balancer) Close() {
 }
 
 func (b *Balancer) closeEngine() {
+	b.landlord.Close()
 	if b.reactor != nil {
 		b.reactor.Close()
 	}

@@ -191,6 +191,7 @@ func (n *prepared) abort() {
 func (b *Balancer) follow(cfg *config.Config, next *prepared) error {
 	drain := cfg.Shutdown.Drain.Std()
 	b.slots.SetLimit(next.slots)
+	b.slots.SetTogether(cfg.MaxSessions)
 	b.sessions.Set(sessionPolicy(&cfg.Log))
 	for _, g := range next.given {
 		g.from.frontend.HandOver(g.bind)
@@ -202,7 +203,11 @@ func (b *Balancer) follow(cfg *config.Config, next *prepared) error {
 		}
 		parts = append(parts, s.part)
 	}
+	for _, p := range next.removed {
+		b.house.leave(p)
+	}
 	for _, p := range next.added {
+		b.house.enter(p)
 		p.start(b.watching)
 	}
 	b.mu.Lock()

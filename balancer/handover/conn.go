@@ -57,6 +57,13 @@ func (c *Conn) receive() (*message, error) {
 	return decode(c.took[:n])
 }
 
+// Hangup closes a connection that there may not be.
+func (c *Conn) Hangup() {
+	if c != nil {
+		c.Close()
+	}
+}
+
 // halt ends what reads and writes, between two messages, until it is told to go on.
 func (c *Conn) halt(halted bool) {
 	if halted {

@@ -41,3 +41,17 @@ func awaitReadable(fd int, until time.Time) {
 		}
 	}
 }
+
+// maker returns the process that has made the connection: the tenant. 0: it is not known.
+func (c *Conn) maker() (pid int) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	raw.Control(func(fd uintptr) {
+		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			pid = int(cred.Pid)
+		}
+	})
+	return pid
+}

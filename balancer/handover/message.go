@@ -7,17 +7,16 @@ import (
 
 // message is what is said at one time: one packet.
 type message struct {
-	// Hello, Counted and Answers are said by the landlord.
+	// Hello and Answers are said by the landlord.
 	Hello   *hello   `json:"hello,omitempty"`
-	Counted bool     `json:"counted,omitempty"` // all that was reported; may I begin?
 	Answers []Answer `json:"answers,omitempty"`
 	// The rest is said by the tenant.
 	Report    *report    `json:"report,omitempty"` // what Counts belong to; nil: they are changes
 	Counts    []count    `json:"counts,omitempty"`
 	Questions []Question `json:"questions,omitempty"`
 	Withdrawn []uint64   `json:"withdrawn,omitempty"`
-	Begin     bool       `json:"begin,omitempty"`    // you may
-	Declined  string     `json:"declined,omitempty"` // why there is no report
+	Declined  string     `json:"declined,omitempty"` // why there never will be a report
+	Failed    string     `json:"failed,omitempty"`   // why there is none now
 }
 
 // hello asks for a report, and says for which frontends the landlord decides.

@@ -90,6 +90,10 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 		r.running.Reloaded = r.door.Refresh
 	}
 	r.recall(handed.Memory)
+	if err := r.b.TakeOver(handed.Former); err != nil {
+		r.b.Close()
+		return err
+	}
 	return r.run(ctx, signals.all, handed, there)
 }
 

@@ -184,6 +184,15 @@ func (c *Clients) Cede(landlord func(client netip.Addr, by int)) {
 	}
 }
 
+// Counted returns the address that stands for the client at addr where its sessions are counted: the first of its prefix.
+// The zero Addr: they are not.
+func (c *Clients) Counted(addr netip.Addr) netip.Addr {
+	if c == nil || !addr.IsValid() || c.rules.maxSessions == 0 {
+		return netip.Addr{}
+	}
+	return netip.AddrFrom16(c.key(addr)).Unmap()
+}
+
 // key is the client's prefix in 16 bytes, IPv4 in its mapped form.
 func (c *Clients) key(addr netip.Addr) [16]byte {
 	addr = addr.Unmap()
