@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -128,10 +130,13 @@ type dynasty struct {
 	pids    []int
 }
 
-func newDynasty(t *testing.T, engine, keys, rest string) *dynasty {
+// queued is the queue of those that wait for a backend.
+const queued = "queue = { size = 100, timeout = \"1m\" }\n"
+
+func newDynasty(t *testing.T, engine, keys, rest, top string) *dynasty {
 	d := &dynasty{t: t, door: filepath.Join(shortTempDir(t), "admin.sock")}
-	d.file = configure(t, fmt.Sprintf("engine = %q\nbind_on = \"127.0.0.1:0\"\nhealth = { kind = \"none\" }\nqueue = { size = 100, timeout = \"1m\" }\n%s", engine, keys))
-	write(t, d.file, read(t, d.file)+rest+fmt.Sprintf("[admin]\nbind_on = \"unix:%s\"\n", d.door))
+	d.file = configure(t, fmt.Sprintf("engine = %q\nbind_on = \"127.0.0.1:0\"\nhealth = { kind = \"none\" }\n%s", engine, keys))
+	write(t, d.file, top+read(t, d.file)+rest+fmt.Sprintf("[admin]\nbind_on = \"unix:%s\"\n", d.door))
 	d.process = start(t, ".", "run", "-v", "-c", d.file)
 	d.address = logField(t, d.stderr.await(t, "listening for connections"), "bind_on")
 	d.pids = []int{d.cmd.Process.Pid}
@@ -173,7 +178,7 @@ func (d *dynasty) awaitQueued(n int) {
 func TestB60UpgradeHoldsALimit(t *testing.T) {
 	engines(t, func(t *testing.T, engine string) {
 		m := newMeter(t)
-		d := newDynasty(t, engine, "", fmt.Sprintf("[[frontend.backend]]\nforward_to = %q\nmax_connections = 2\n", m.Addr()))
+		d := newDynasty(t, engine, queued, fmt.Sprintf("[[frontend.backend]]\nforward_to = %q\nmax_connections = 2\n", m.Addr()), "")
 		var g []*guest
 		come := func(n int) {
 			for range n {
@@ -219,7 +224,7 @@ func TestB60UpgradeHoldsALimit(t *testing.T) {
 func TestB60KilledBetween(t *testing.T) {
 	engines(t, func(t *testing.T, engine string) {
 		m := newMeter(t)
-		d := newDynasty(t, engine, "", fmt.Sprintf("[[frontend.backend]]\nforward_to = %q\nmax_connections = 2\n", m.Addr()))
+		d := newDynasty(t, engine, queued, fmt.Sprintf("[[frontend.backend]]\nforward_to = %q\nmax_connections = 2\n", m.Addr()), "")
 		first := arrive(t, d.address)
 		first.wantServed(t, "the first")
 		d.upgrade()
@@ -239,6 +244,174 @@ func TestB60KilledBetween(t *testing.T) {
 		m.wantMost(t, 2)
 		send(t, d.pids[2], syscall.SIGTERM)
 		third.Close()
+		fourth.Close()
+		d.wantExit(t, 0)
+	})
+}
+
+// limits are all that bound sessions: what the file says beside the backend, of which it says more.
+var limits = map[string]struct{ top, keys, backend string }{
+	"backend":  {keys: queued, backend: "max_connections = 3\n"},
+	"pool":     {keys: queued + "max_connections = 3\n"},
+	"class":    {keys: queued + "class = [{ name = \"all\", match = [\"127.0.0.0/8\"], max_connections = 3 }]\n"},
+	"frontend": {keys: "max_sessions = 3\n"},
+	"process":  {top: "max_sessions = 3\n"},
+}
+
+// Clients come and go all the time, some stay over an upgrade, and an old process is killed: no limit is ever passed,
+// and everybody is served.
+func TestB60EveryLimitUnderLoad(t *testing.T) {
+	for name, l := range limits {
+		t.Run(name, func(t *testing.T) {
+			engines(t, func(t *testing.T, engine string) {
+				m := newMeter(t)
+				d := newDynasty(t, engine, l.keys, fmt.Sprintf("[[frontend.backend]]\nforward_to = %q\n%s", m.Addr(), l.backend), l.top)
+				w := &crowd{t: t, address: d.address, next: make(chan struct{})}
+				w.begin()
+				for i := range 6 {
+					before, began := w.served.Load(), time.Now()
+					d.upgrade()
+					t.Logf("upgrade %d took %v", i, time.Since(began))
+					w.upgraded()
+					eventually(t, "clients to be served", func() bool { return w.served.Load() > before+20 })
+					t.Logf("upgrade %d: served after %v", i, time.Since(began))
+					if i == 3 {
+						w.mayFail.Store(true)
+						_ = syscall.Kill(d.pids[i], syscall.SIGKILL) // unless it has ended
+					}
+				}
+				w.end()
+				m.wantMost(t, 3)
+				send(t, d.newest(), syscall.SIGTERM)
+				t.Logf("%d served, %d failed", w.served.Load(), w.failed.Load())
+			})
+		})
+	}
+}
+
+// crowd is clients that come and go.
+type crowd struct {
+	t              *testing.T
+	address        string
+	served, failed atomic.Int64
+	mayFail, over  atomic.Bool
+	all            sync.WaitGroup
+
+	mu   sync.Mutex
+	next chan struct{} // closed by the next upgrade
+}
+
+func (w *crowd) begin() {
+	for i := range 10 {
+		w.all.Go(func() {
+			for !w.over.Load() {
+				if err := w.visit(i < 2); err == nil {
+					w.served.Add(1)
+				} else if w.failed.Add(1); !w.mayFail.Load() {
+					w.t.Errorf("a client is not served: %v", err)
+					return
+				}
+			}
+		})
+	}
+}
+
+func (w *crowd) upgraded() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.next)
+	w.next = make(chan struct{})
+}
+
+func (w *crowd) end() {
+	w.over.Store(true)
+	w.upgraded()
+	w.all.Wait()
+}
+
+func (w *crowd) visit(stays bool) error {
+	c, err := net.Dial("tcp", w.address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	if _, err = bufio.NewReader(c).ReadString('\n'); err != nil || !stays {
+		return err
+	}
+	w.mu.Lock()
+	next, over := w.next, w.over.Load()
+	w.mu.Unlock()
+	if !over {
+		<-next
+	}
+	return nil
+}
+
+// turnedAway says whether a client is not let in.
+func turnedAway(t *testing.T, address string) bool {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return errors.Is(err, syscall.ECONNRESET)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	_, err = bufio.NewReader(c).ReadString('\n')
+	return errors.Is(err, syscall.ECONNRESET)
+}
+
+// A client has no more sessions than it may in all processes together.
+func TestB60UpgradeHoldsTheLimitOfAClient(t *testing.T) {
+	engines(t, func(t *testing.T, engine string) {
+		m := newMeter(t)
+		d := newDynasty(t, engine, "client = { max_sessions = 2 }\n", fmt.Sprintf("[[frontend.backend]]\nforward_to = %q\n", m.Addr()), "")
+		one, two := arrive(t, d.address), arrive(t, d.address)
+		one.wantServed(t, "the first")
+		two.wantServed(t, "the second")
+		for range 2 {
+			d.upgrade()
+			if !turnedAway(t, d.address) {
+				t.Fatal("a third session of a client that may have two")
+			}
+		}
+		one.Close()
+		eventually(t, "the client to be let in again", func() bool { return !turnedAway(t, d.address) })
+		three := arrive(t, d.address)
+		three.wantServed(t, "the third")
+		if !turnedAway(t, d.address) {
+			t.Fatal("a third session of a client that may have two")
+		}
+		send(t, d.pids[0], syscall.SIGKILL)
+		eventually(t, "the client to be let in again", func() bool { return !turnedAway(t, d.address) })
+		m.wantMost(t, 2)
+		send(t, d.newest(), syscall.SIGTERM)
+	})
+}
+
+// When the newest process dies the one before it counts again what the oldest has.
+func TestB60TheNewestDies(t *testing.T) {
+	engines(t, func(t *testing.T, engine string) {
+		m := newMeter(t)
+		d := newDynasty(t, engine, queued, fmt.Sprintf("[[frontend.backend]]\nforward_to = %q\nmax_connections = 2\n", m.Addr()), "")
+		first, second := arrive(t, d.address), arrive(t, d.address)
+		first.wantServed(t, "the first")
+		second.wantServed(t, "the second")
+		d.upgrade()
+		third := arrive(t, d.address)
+		d.awaitQueued(1)
+		fourth := arrive(t, d.address)
+		d.awaitQueued(2)
+		d.upgrade()
+		d.awaitQueued(2)
+		send(t, d.newest(), syscall.SIGKILL)
+		first.Close()
+		third.wantServed(t, "the third")
+		fourth.wantWaits(t, "the fourth")
+		third.Close()
+		fourth.wantServed(t, "the fourth")
+		m.wantMost(t, 2)
+		second.Close()
 		fourth.Close()
 		d.wantExit(t, 0)
 	})
