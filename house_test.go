@@ -20,7 +20,8 @@ import (
 // frontend, backend. config is for main and balancer alone.
 var mayImport = map[string][]string{
 	"weir":                       {"weir/balancer/...", "weir/config"},
-	"weir/balancer":              {"weir/config", "weir/frontend/...", "weir/backend/..."},
+	"weir/balancer":              {"weir/balancer/handover", "weir/config", "weir/frontend/...", "weir/backend/..."},
+	"weir/balancer/handover":     {"weir/backend", "weir/backend/contain"},
 	"weir/balancer/...":          {"weir/balancer", "weir/config", "weir/frontend/...", "weir/backend/..."},
 	"weir/balancer/admin/...":    {"weir/balancer/admin", "weir/config"},
 	"weir/balancer/run":          {"weir/balancer", "weir/balancer/...", "weir/config", "weir/frontend", "weir/backend/contain"},

@@ -8,6 +8,7 @@ type class struct {
 	weight         int
 	max, maxQueued int // 0: none
 	active, queued int
+	lodging        int    // sessions of other processes
 	heir           *class // takes its place; nil while there is one of that name
 
 	all     *flow            // of a class that is not fair by client
@@ -34,12 +35,15 @@ func newClass(o ClassOptions, byClient bool) *class {
 	return c
 }
 
-func (c *class) full() bool { return c.max > 0 && c.active >= c.max }
+func (c *class) full() bool { return c.max > 0 && c.load() >= c.max }
+
+// load is how many sessions it has, whoever counts them.
+func (c *class) load() int { return c.active + c.lodging }
 
 // before says whether c, of which somebody waits, is to be served before d: for having less of its share, or
 // as its first waiter came first.
 func (c *class) before(d *class) bool {
-	mine, others := c.active*d.weight, d.active*c.weight
+	mine, others := c.load()*d.weight, d.load()*c.weight
 	if mine != others {
 		return mine < others
 	}

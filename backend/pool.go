@@ -103,6 +103,8 @@ type Pool struct {
 	leaving []*Backend      // removed, and serve until others can
 	sites   map[siteKey]*site
 	foreign map[ID]int           // sessions of other processes
+	lodgers map[string]int       // likewise, by name of their class
+	tenancy *tenancy             // of a process that another one has taken the place of; nil: the pool decides by itself
 	notes   map[string]AdminNote // by name of a backend, which need not be a member
 	total   int                  // backends that the file wants to serve
 	tiers   [numBackups]*tier    // in the order in which they serve: by Options.Backup
@@ -111,6 +113,7 @@ type Pool struct {
 
 	max      int // 0: none
 	active   int
+	lodging  int // sessions of other processes
 	queue    queue
 	overlap  uint64        // how many times members that were removed have gone on serving
 	alarmAt  time.Duration // see setAlarm
@@ -127,7 +130,7 @@ func NewPool(o PoolOptions) (*Pool, error) {
 	}
 	p := &Pool{
 		members: make(map[ID]*Backend), gone: make(map[ID]*Backend), sites: make(map[siteKey]*site),
-		foreign: make(map[ID]int), notes: make(map[string]AdminNote),
+		foreign: make(map[ID]int), lodgers: make(map[string]int), notes: make(map[string]AdminNote),
 	}
 	if o.Random == nil {
 		o.Random = rand.Uint64
@@ -178,6 +181,9 @@ func (p *Pool) Acquire(r *Request) (l Lease, again bool, err error) {
 	p.mu.Lock()
 	defer p.unlock()
 	p.settle(r.Now)
+	if p.tenancy != nil { // another process decides, and its answer takes time
+		return Lease{}, false, ErrFull
+	}
 	return p.acquire(r)
 }
 
@@ -194,7 +200,7 @@ func (p *Pool) acquire(r *Request) (l Lease, again bool, err error) {
 	return p.grant(b, r, r.Now), again, nil
 }
 
-func (p *Pool) full() bool { return p.max > 0 && p.active >= p.max }
+func (p *Pool) full() bool { return p.max > 0 && p.active+p.lodging >= p.max }
 
 // grant gives r a slot of b, which has one.
 func (p *Pool) grant(b *Backend, r *Request, now time.Duration) Lease {
@@ -203,6 +209,10 @@ func (p *Pool) grant(b *Backend, r *Request, now time.Duration) Lease {
 	p.active++
 	b.active++
 	b.totals.Sessions++
+	if b.removed() { // granted by another process, whose configuration has it
+		p.strangers(b.id, b.site, 1)
+		return Lease{pool: p, backend: b, flow: f, active: int32(b.active)}
+	}
 	b.tier.tell(b, now, p.opts.SlowStart)
 	return Lease{
 		pool: p, backend: b, flow: f, active: int32(b.active),
@@ -213,6 +223,9 @@ func (p *Pool) grant(b *Backend, r *Request, now time.Duration) Lease {
 // giveBack is the opposite of grant, but for telling the strategy.
 func (p *Pool) giveBack(l *Lease) *Backend {
 	b := l.backend
+	if p.tenancy != nil {
+		p.tenancy.vacated(b, l.flow.class)
+	}
 	l.flow.end()
 	p.active--
 	b.active--

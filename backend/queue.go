@@ -49,6 +49,8 @@ type Waiter struct {
 	prev, next *Waiter       // in flow
 	since      time.Duration // waits
 	lease      Lease         // granted, and not yet claimed
+	lodger     *Lodger       // whose place it is; nil: that of a session of this process
+	ticket     uint64        // of what another process was asked
 	again      bool
 	err        error
 }
@@ -59,6 +61,10 @@ func (p *Pool) Wait(r *Request, w *Waiter) (l Lease, again bool, err error) {
 	p.mu.Lock()
 	defer p.unlock()
 	p.settle(r.Now)
+	if p.tenancy != nil {
+		p.ask(r, w)
+		return Lease{}, false, ErrQueued
+	}
 	if l, again, err = p.acquire(r); err == nil {
 		return l, again, nil
 	}
@@ -84,6 +90,7 @@ func (p *Pool) Leave(w *Waiter) {
 	defer p.unlock()
 	if w.flow != nil {
 		p.queue.remove(w)
+		p.withdraw(w)
 	}
 	if w.lease.pool != nil {
 		p.release(&w.lease)
@@ -126,7 +133,7 @@ func (q *queue) refusal(c *class, why error) error {
 // is fair by client the same rule holds between clients, each of weight 1.
 func (p *Pool) serve() {
 	for p.queue.length > 0 {
-		if p.full() {
+		if p.full() || p.tenancy != nil {
 			return
 		}
 		w := p.queue.next()
@@ -142,7 +149,11 @@ func (p *Pool) serve() {
 		}
 		p.queue.remove(w)
 		p.queue.count(now - w.since)
-		w.lease, w.again = p.grant(b, w.request, now), again
+		if w.again = again; w.lodger != nil {
+			p.takeIn(w.lodger, b)
+		} else {
+			w.lease = p.grant(b, w.request, now)
+		}
 		p.wakes = append(p.wakes, w.Wake)
 	}
 }

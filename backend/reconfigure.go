@@ -128,6 +128,7 @@ func (r *reconfiguration) begin() {
 	r.opts.Backends = nil
 	if !r.isNew {
 		r.queue.reconfigure(r.o.Queue)
+		r.countLodgers()
 	}
 }
 

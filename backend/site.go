@@ -77,6 +77,7 @@ func (p *Pool) Occupy(id ID, by int) {
 }
 
 func (p *Pool) occupy(id ID, by int) {
+	p.lodging += by
 	if p.foreign[id] += by; p.foreign[id] == 0 {
 		delete(p.foreign, id)
 	}

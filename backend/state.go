@@ -87,7 +87,7 @@ func (p *Pool) inform(b *Backend) {
 
 // sendAwayIfDown ends the wait of everybody when there is nothing to wait for.
 func (p *Pool) sendAwayIfDown() {
-	if p.queue.length > 0 && p.usable() == 0 && !p.queue.opts.Hold {
+	if p.queue.length > 0 && p.tenancy == nil && p.usable() == 0 && !p.queue.opts.Hold {
 		p.sendAway(ErrNoBackend)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"weir/backend"
 	"weir/backend/contain"
+	"weir/balancer/handover"
 	"weir/config"
 	"weir/frontend"
 	"weir/frontend/reactor"
@@ -33,6 +34,8 @@ type Balancer struct {
 	onEvent  atomic.Pointer[func(string, backend.Event)]
 	stock    *relay.Stock
 	slots    *frontend.Slots
+	house    *house
+	landlord *handover.Landlord  // of the processes before this one
 	parked   *frontend.Inherited // sockets that weir was given and nobody accepts from
 	closing  frontend.Closing    // listeners that a reload has removed
 	loops    int                 // that the reactor has, or would have
@@ -68,6 +71,9 @@ type server interface {
 	Drain(ctx context.Context)
 	// Watch ends the sessions that are past their limits, until ctx ends.
 	Watch(ctx context.Context)
+	// Suspend has nobody accepted until Resume.
+	Suspend(ctx context.Context) error
+	Resume()
 	// CutBackend ends the sessions of one backend.
 	CutBackend(b *backend.Backend)
 	// Sessions and Kill are those of View.
@@ -104,6 +110,9 @@ func NewFrom(ctx context.Context, cfg *config.Config, log zerolog.Logger, there 
 		parked: there.Others(),
 	}
 	b.sessions.Guard = b.guard
+	b.house = newHouse(b)
+	b.landlord = handover.NewLandlord(b.house, b.guard, log)
+	b.slots.SetTogether(cfg.MaxSessions)
 	b.reloads.count(nil) // the first configuration holds from here on
 	m.Inherits(there)
 	m.Inherits(b.parked)
@@ -142,6 +151,7 @@ func (b *Balancer) openAll(ctx context.Context, cfg *config.Config, m *frontend.
 			return err
 		}
 		b.parts = append(b.parts, p)
+		b.house.enter(p)
 	}
 	return nil
 }
@@ -201,6 +211,7 @@ func (b *Balancer) Close() {
 }
 
 func (b *Balancer) closeEngine() {
+	b.landlord.Close()
 	if b.reactor != nil {
 		b.reactor.Close()
 	}

@@ -224,3 +224,9 @@ func (e *engines) Kill(ctx context.Context, match func(*frontend.Info) bool, why
 
 // Close closes the listeners of a frontend that never served.
 func (e *engines) Close() { e.current().Close() }
+
+// Suspend has nobody accepted until Resume.
+func (e *engines) Suspend(ctx context.Context) error { return e.current().Suspend(ctx) }
+
+// Resume ends Suspend.
+func (e *engines) Resume() { e.current().Resume() }

@@ -170,6 +170,7 @@ func (n *prepared) abort() {
 func (b *Balancer) follow(cfg *config.Config, next *prepared) error {
 	drain := cfg.Shutdown.Drain.Std()
 	b.slots.SetLimit(next.slots)
+	b.slots.SetTogether(cfg.MaxSessions)
 	b.sessions.Set(sessionPolicy(&cfg.Log))
 	b.pin(cfg, b.reactor)
 	next.move.Commit()
@@ -180,7 +181,11 @@ func (b *Balancer) follow(cfg *config.Config, next *prepared) error {
 		}
 		parts = append(parts, s.part)
 	}
+	for _, p := range next.removed {
+		b.house.leave(p)
+	}
 	for _, p := range next.added {
+		b.house.enter(p)
 		p.start(b.watching)
 	}
 	b.mu.Lock()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/activation"
 
+	"weir/balancer/handover"
 	"weir/frontend"
 )
 
@@ -41,6 +42,9 @@ const (
 	readyWord     = "ready\n"
 	// memoryVariable names the descriptor from which the successor reads what this process knows.
 	memoryVariable = "WEIR_MEMORY_FD"
+	// formerVariable names the descriptors over which the successor speaks with this process and those before it, with
+	// commas between them.
+	formerVariable = "WEIR_FORMER_FDS"
 )
 
 // Upgrade starts a successor with the listening sockets of this balancer, and returns when it serves: then
@@ -55,10 +59,19 @@ func (b *Balancer) Upgrade(ctx context.Context, s Successor) (pid int, err error
 	if s.Within <= 0 {
 		s.Within = defaultWithin
 	}
-	ready, memory, process, err := s.start(slices.Concat(b.sockets(), s.Sockets))
+	mine, theirs, err := handover.Pair()
 	if err != nil {
+		b.log.Warn().Err(err).Msg("this process and the new one will hold the limits each by itself")
+	}
+	to := b.newPremises()
+	ready, memory, process, err := s.start(slices.Concat(b.sockets(), s.Sockets), theirs, b.landlord.Halt())
+	theirs.Close() // nil is allowed
+	if err != nil {
+		mine.Hangup()
+		b.landlord.Resume()
 		return 0, fmt.Errorf("upgrade: start %s: %w", s.Binary, err)
 	}
+	tenant := handover.NewTenant(mine, to, b.guard)
 	defer ready.Close()
 	defer memory.Close() // also when the successor did not want it
 	b.guard.Go("telling the new process what this one knows", func() {
@@ -67,20 +80,45 @@ func (b *Balancer) Upgrade(ctx context.Context, s Successor) (pid int, err error
 	})
 	ctx, cancel := context.WithTimeout(ctx, s.Within)
 	defer cancel()
+	ctx, hurry := hurried(ctx, tenant)
+	defer hurry()
 	if err := awaitReady(ctx, ready); err != nil {
 		process.Kill()
 		state, _ := process.Wait()
+		tenant.Close()
 		return 0, fmt.Errorf("upgrade: the new process %d is not ready (%v; it ended with %v): this one goes on", process.Pid, err, state)
 	}
 	go process.Wait() // should it end before this one
-	for _, p := range b.parts {
-		p.frontend.Listening().HandOver()
+	to.leave()
+	if !tenant.IsGreeted() { // it is of another version
+		tenant.Close()
+		b.log.Warn().Int("pid", process.Pid).Msg("the new process does not count the sessions of this one: each holds the limits by itself")
 	}
 	b.mu.Lock()
 	b.stopping = true
 	b.mu.Unlock()
 	b.log.Warn().Int("pid", process.Pid).Msg("another process has taken over the listeners")
 	return process.Pid, nil
+}
+
+// hurried is ctx, but once this process has stopped accepting there is less time.
+func hurried(ctx context.Context, t *handover.Tenant) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-t.Ceding():
+		case <-ctx.Done():
+			return
+		}
+		late := time.NewTimer(handover.Patience)
+		defer late.Stop()
+		select {
+		case <-late.C:
+			cancel(fmt.Errorf("nobody was accepted for %v", handover.Patience))
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
 }
 
 // sockets are those of every listener, and those that nobody accepts from.
@@ -91,8 +129,9 @@ func (b *Balancer) sockets() (all []frontend.Socket) {
 	return append(all, b.parked.Sockets()...)
 }
 
-// start starts the successor. What it writes to ready tells how it is doing; it reads memory.
-func (s *Successor) start(sockets []frontend.Socket) (ready, memory *os.File, process *os.Process, err error) {
+// start starts the successor. What it writes to ready tells how it is doing; it reads memory. It speaks with this process
+// over theirs, if that is not nil, and with those before it over the others.
+func (s *Successor) start(sockets []frontend.Socket, theirs *os.File, others []*handover.Conn) (ready, memory *os.File, process *os.Process, err error) {
 	ready, tell, err := os.Pipe()
 	if err != nil {
 		return nil, nil, nil, err
@@ -111,12 +150,21 @@ func (s *Successor) start(sockets []frontend.Socket) (ready, memory *os.File, pr
 	}
 	next := len(files) // the sockets begin at 3, as systemd hands them over: sd_listen_fds(3)
 	files = append(files, tell.Fd(), recall.Fd())
+	var former []string
+	if theirs != nil {
+		for _, fd := range append([]uintptr{theirs.Fd()}, descriptors(others)...) {
+			former = append(former, strconv.Itoa(len(files)))
+			files = append(files, fd)
+		}
+	}
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, "LISTEN_") || strings.HasPrefix(v, readyVariable+"=") || strings.HasPrefix(v, memoryVariable+"=")
+		name, _, _ := strings.Cut(v, "=")
+		return strings.HasPrefix(v, "LISTEN_") || name == readyVariable || name == memoryVariable || name == formerVariable
 	})
 	env = append(env,
 		"LISTEN_FDS="+strconv.Itoa(len(sockets)), "LISTEN_FDNAMES="+strings.Join(names, ":"),
-		readyVariable+"="+strconv.Itoa(next), memoryVariable+"="+strconv.Itoa(next+1))
+		readyVariable+"="+strconv.Itoa(next), memoryVariable+"="+strconv.Itoa(next+1),
+		formerVariable+"="+strings.Join(former, ","))
 	// Not with os/exec: it would put the sockets, which this process goes on using, into blocking mode.
 	pid, err := syscall.ForkExec(s.Binary, s.Args, &syscall.ProcAttr{Dir: s.Dir, Env: env, Files: files})
 	if err != nil {
@@ -128,6 +176,15 @@ func (s *Successor) start(sockets []frontend.Socket) (ready, memory *os.File, pr
 	return ready, memory, process, err
 }
 
+func descriptors(conns []*handover.Conn) (fds []uintptr) {
+	for _, c := range conns {
+		if raw, err := c.SyscallConn(); err == nil {
+			raw.Control(func(fd uintptr) { fds = append(fds, fd) })
+		}
+	}
+	return fds
+}
+
 // awaitReady waits for the word.
 func awaitReady(ctx context.Context, ready *os.File) error {
 	stop := context.AfterFunc(ctx, func() { ready.SetReadDeadline(time.Unix(1, 0)) })
@@ -137,7 +194,7 @@ func awaitReady(ctx context.Context, ready *os.File) error {
 	case string(got) == readyWord:
 		return nil
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("it took too long: %w", ctx.Err())
+		return fmt.Errorf("it took too long: %w", context.Cause(ctx))
 	case err != nil:
 		return err
 	}
@@ -150,6 +207,8 @@ type Handed struct {
 	Files []*os.File
 	// Memory is what the predecessor wants this process to know. Empty: nothing.
 	Memory []byte
+	// Former lead to the processes before this one that have sessions yet: see Balancer.TakeOver.
+	Former []*os.File
 	ready  *os.File // nil: nobody waits
 }
 
@@ -164,17 +223,28 @@ func TakeHanded() *Handed {
 		h.Memory, _ = io.ReadAll(memory) // of a predecessor that has just ended: who would care?
 		memory.Close()
 	}
+	for _, text := range strings.Split(os.Getenv(formerVariable), ",") {
+		if f := descriptor(text, formerVariable); f != nil {
+			h.Former = append(h.Former, f)
+		}
+	}
+	os.Unsetenv(formerVariable)
 	h.Files = activation.Files(true)
 	return h
 }
 
 // inherited returns the file whose descriptor a variable names, once; nil: there is none.
 func inherited(variable string) *os.File {
-	fd, err := strconv.Atoi(os.Getenv(variable))
+	defer os.Unsetenv(variable)
+	return descriptor(os.Getenv(variable), variable)
+}
+
+// descriptor returns the file that a number means; nil: none.
+func descriptor(text, variable string) *os.File {
+	fd, err := strconv.Atoi(text)
 	if err != nil {
 		return nil
 	}
-	os.Unsetenv(variable)
 	syscall.CloseOnExec(fd)
 	return os.NewFile(uintptr(fd), variable)
 }

@@ -30,6 +30,7 @@ func (b *Balancer) Upgrade(context.Context, Successor) (int, error) {
 type Handed struct {
 	Files  []*os.File
 	Memory []byte
+	Former []*os.File
 }
 
 // TakeHanded returns nothing.

@@ -83,6 +83,14 @@ func (f *Frontend) Admit(from netip.AddrPort, bind Bind, now time.Time) (a Admit
 	return a, true
 }
 
+// admitLent is Admit for a client that a landlord has let in.
+func (f *Frontend) admitLent(from netip.AddrPort, bind Bind, now time.Time) (a Admitted) {
+	rules := &f.Current().Admission
+	a.clients, a.client = rules.Clients, rules.Clients.Occupy(from.Addr(), 1, f.Pool.At(now))
+	a.class = rules.Classes.Of(from.Addr(), bind)
+	return a
+}
+
 // ofVerdict says what it means that a client may not begin a session.
 func ofVerdict(v rate.Verdict) Outcome {
 	if v == rate.TooMany {

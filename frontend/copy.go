@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math"
 	"net"
+	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -21,8 +23,14 @@ type Copy struct {
 	changed chan struct{} // tells Watch of new limits
 	letting string        // what let does, for the guard
 
+	gate  sync.RWMutex  // held by who accepts and lets in; see Suspend
+	hasty chan struct{} // closed when those are not to wait on who were accepted and not let in
+
 	listening *Listening
 	serving   context.Context // set by Serve
+
+	opening sync.Mutex
+	open    map[net.Listener]bool // that somebody accepts from
 
 	accepting sync.WaitGroup
 	ctx       context.Context // ends when sessions must not go on connecting
@@ -42,7 +50,7 @@ func Open(ctx context.Context, o Options) (*Copy, error) {
 
 // NewCopy returns an engine for a frontend, which may have had another before. It listens nowhere yet: see Listening.
 func NewCopy(ctx context.Context, f *Frontend, o *Options) *Copy {
-	c := &Copy{Frontend: f, changed: make(chan struct{}, 1), letting: "letting in a client of frontend " + f.Name()}
+	c := &Copy{Frontend: f, changed: make(chan struct{}, 1), hasty: make(chan struct{}), open: make(map[net.Listener]bool), letting: "letting in a client of frontend " + f.Name()}
 	c.listening = NewListening(f, c, o)
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return c
@@ -87,6 +95,7 @@ func (c *Copy) Drain(ctx context.Context) {
 	select {
 	case <-idle:
 	case <-ctx.Done():
+		close(c.hasty)
 		c.roster.cutAll(func(*copySession) bool { return true }, Shutdown)
 		<-idle
 	}
@@ -119,24 +128,46 @@ const (
 // accept gives every client of a listener a goroutine until ctx ends. No error ends it before.
 func (c *Copy) accept(ctx context.Context, d *copyListener, l net.Listener) {
 	defer l.Close()
+	defer c.opens(l)()
 	stop := context.AfterFunc(ctx, func() { setDeadline(l, time.Now().Add(LastCall)) })
 	defer stop()
 	var t trouble
-	for {
-		client, err := l.Accept()
-		if err == nil {
-			c.waitSlot(ctx)
-			if err = c.let(client.(relay.Conn), d); err == nil {
-				t.over()
-				continue
-			}
+	free := make(chan struct{}, 1)
+	wake := func() {
+		select {
+		case free <- struct{}{}:
+		default:
 		}
-		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
+	}
+	for {
+		client, err := c.acceptOne(d, l, wake)
+		switch {
+		case err == nil:
+			t.over()
+			if client != nil {
+				c.waitSlot(ctx, client, d, free, wake)
+			}
+		case errors.Is(err, net.ErrClosed) || ctx.Err() != nil:
 			c.acceptWaiting(d, l)
 			return
+		case !errors.Is(err, os.ErrDeadlineExceeded): // or Suspend has ended the wait
+			t.pause(ctx, c.Frontend, err)
 		}
-		t.pause(ctx, c.Frontend, err)
 	}
+}
+
+// acceptOne accepts a client and lets it in, or returns it if there may be no more.
+func (c *Copy) acceptOne(d *copyListener, l net.Listener, wake func()) (relay.Conn, error) {
+	c.gate.RLock()
+	defer c.gate.RUnlock()
+	client, err := l.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if !c.TakeSlot(wake) {
+		return client.(relay.Conn), nil
+	}
+	return nil, c.let(client.(relay.Conn), d)
 }
 
 // acceptWaiting takes in those who are still in the queue of a listener whose last call is over, however
@@ -186,21 +217,127 @@ func setDeadline(l net.Listener, at time.Time) {
 // queue. When ctx ends that one is let in beyond the limit, for it cannot be put back.
 //
 // To take the slot before there is a client would keep it from other listeners.
-func (c *Copy) waitSlot(ctx context.Context) {
+func (c *Copy) waitSlot(ctx context.Context, client relay.Conn, d *copyListener, free <-chan struct{}, wake func()) {
+	for !c.letWaiting(client, d, wake) {
+		select {
+		case <-free:
+		case <-ctx.Done():
+			c.ForceSlot()
+			c.let(client, d)
+			return
+		}
+	}
+}
+
+// letWaiting lets a client in that waits, or leaves it to whoever waits for the landlord's word.
+func (c *Copy) letWaiting(client relay.Conn, d *copyListener, wake func()) (over bool) {
+	c.gate.RLock()
+	defer c.gate.RUnlock()
+	if c.landlord.Load() != nil {
+		c.done.Add(1)
+		go c.letLater(client, d)
+		return true
+	}
+	if !c.TakeSlot(wake) {
+		return false
+	}
+	c.let(client, d)
+	return true
+}
+
+// letLater lets a client in that was accepted before another process took the place of this one, when there may be
+// one more of both.
+func (c *Copy) letLater(client relay.Conn, d *copyListener) {
+	defer c.done.Done()
 	free := make(chan struct{}, 1)
+	from := ClientAddress(client.RemoteAddr())
+	for {
+		answers, withdraw := c.askSlot(from.Addr(), free)
+		select {
+		case <-c.hasty:
+			withdraw()
+			client.Close()
+			return
+		case a := <-answers:
+			if c.answer(a, client, d, from) {
+				return
+			}
+		case <-free:
+		}
+	}
+}
+
+// askSlot asks the landlord whether a client may be let in, or, if there is none any more, takes a slot.
+func (c *Copy) askSlot(client netip.Addr, free chan struct{}) (answers chan SlotAnswer, withdraw func()) {
+	answers = make(chan SlotAnswer, 1)
+	if l := c.landlord.Load(); l != nil {
+		return answers, l.Ask(client, func(a SlotAnswer) { answers <- a })
+	}
 	wake := func() {
 		select {
 		case free <- struct{}{}:
 		default:
 		}
 	}
-	for !c.TakeSlot(wake) {
-		select {
-		case <-free:
-		case <-ctx.Done():
-			c.ForceSlot()
-			return
+	if c.TakeSlot(wake) {
+		answers <- slotTaken
+	}
+	return answers, func() {}
+}
+
+// answer does what the answer says, and reports false if it is none.
+func (c *Copy) answer(a SlotAnswer, client relay.Conn, d *copyListener, from netip.AddrPort) bool {
+	switch a {
+	case SlotLost:
+		return false
+	case slotTaken:
+		c.let(client, d)
+	case SlotGranted:
+		c.own.lent()
+		c.Slots.lent()
+		now := time.Now()
+		c.begin(client, from, c.admitLent(from, *d.bind.Load(), now), now)
+	default:
+		why := TooFast
+		if a == SlotTooMany {
+			why = TooMany
 		}
+		c.Frontend.turnAway(from, time.Now(), why)
+		reset(client)
+	}
+	return true
+}
+
+// Suspend has nobody accepted any more until Resume; when it returns nobody is. Clients wait in the accept queue.
+func (c *Copy) Suspend(context.Context) error {
+	c.eachOpen(func(l net.Listener) { setDeadline(l, longAgo) })
+	c.gate.Lock()
+	return nil
+}
+
+// Resume ends Suspend.
+func (c *Copy) Resume() {
+	c.eachOpen(func(l net.Listener) { setDeadline(l, time.Time{}) })
+	c.gate.Unlock()
+}
+
+// opens notes that somebody accepts from l, until closed is called.
+func (c *Copy) opens(l net.Listener) (closed func()) {
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	c.open[l] = true
+	return func() {
+		c.opening.Lock()
+		defer c.opening.Unlock()
+		delete(c.open, l)
+	}
+}
+
+func (c *Copy) eachOpen(do func(net.Listener)) {
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	for l := range c.open {
+		do(l)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
 	"syscall"
@@ -46,6 +47,11 @@ func (c *Copy) start(client relay.Conn, bind Bind) {
 		c.turnOut(client)
 		return
 	}
+	c.begin(client, from, admitted, now)
+}
+
+// begin begins the session of a client that was let in.
+func (c *Copy) begin(client relay.Conn, from netip.AddrPort, admitted Admitted, now time.Time) {
 	s := &copySession{server: c, client: client, woken: make(chan struct{}, 1)}
 	s.quest.OnWake(s.wake)
 	s.ctx, s.cancel = context.WithCancel(c.ctx)
@@ -57,11 +63,15 @@ func (c *Copy) start(client relay.Conn, bind Bind) {
 
 // turnOut resets a client that is not let in.
 func (c *Copy) turnOut(client relay.Conn) {
+	reset(client)
+	c.GiveSlot()
+}
+
+func reset(client relay.Conn) {
 	if t, ok := client.(*net.TCPConn); ok {
 		t.SetLinger(0)
 	}
 	client.Close()
-	c.GiveSlot()
 }
 
 // wake has a session that waits in the queue look again.

@@ -104,6 +104,7 @@ type Frontend struct {
 	rules    atomic.Pointer[Rules]
 	own      *Slots // Rules.MaxSessions
 	learns   atomic.Bool
+	landlord atomic.Pointer[Landlord] // nil: the frontend lets clients in by itself
 	counters Counters
 	noAccept atomic.Int64 // when LogNoAccept last did, in Unix nanoseconds
 }
@@ -132,7 +133,7 @@ func (f *Frontend) Current() *Rules { return f.rules.Load() }
 // SetRules changes the rules. Its engine's Change calls it, which has more to do.
 func (f *Frontend) SetRules(r Rules) {
 	f.rules.Store(&r)
-	f.own.SetLimit(r.MaxSessions)
+	f.own.SetTogether(r.MaxSessions)
 	f.learns.Store(f.Pool != nil && f.Pool.Learns())
 }
 

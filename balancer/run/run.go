@@ -95,6 +95,10 @@ func Run(ctx context.Context, o Options, signals *Signals) error {
 		r.running.Reloaded = r.door.Refresh
 	}
 	r.recall(handed.Memory)
+	if err := r.b.TakeOver(handed.Former); err != nil {
+		r.b.Close()
+		return err
+	}
 	return r.run(ctx, signals, handed, there)
 }
 

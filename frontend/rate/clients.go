@@ -153,6 +153,46 @@ func (c *Clients) Close(ref Ref) {
 	}
 }
 
+// Occupy counts n sessions that the client at addr has in another process, whatever it may have. They end by Vacate
+// with the ref. Where sessions are not counted, ref is zero.
+func (c *Clients) Occupy(addr netip.Addr, n int, now time.Duration) Ref {
+	if c == nil || !addr.IsValid() || c.rules.maxSessions == 0 || n < 1 {
+		return 0
+	}
+	key := c.key(addr)
+	hash := c.rules.hash(&key)
+	part := (hash >> 32) & uint64(len(c.shards)-1)
+	i := c.shards[part].occupy(&key, uint32(hash), uint32(n), int64(now))
+	return counted | Ref(part<<32) | Ref(i)
+}
+
+// Vacate ends n sessions that Occupy has counted at ref.
+func (c *Clients) Vacate(ref Ref, n int) {
+	for range n {
+		c.Close(ref)
+	}
+}
+
+// Cede has landlord told how many sessions each client has, and then of each that ends, as -1. It must not block, nor
+// call the table. Clients that are not known, for the table is full, are not told of. With nil nobody is told any more.
+func (c *Clients) Cede(landlord func(client netip.Addr, by int)) {
+	if c == nil || c.rules.maxSessions == 0 {
+		return
+	}
+	for i := range c.shards {
+		c.shards[i].cede(landlord)
+	}
+}
+
+// Counted returns the address that stands for the client at addr where its sessions are counted: the first of its prefix.
+// The zero Addr: they are not.
+func (c *Clients) Counted(addr netip.Addr) netip.Addr {
+	if c == nil || !addr.IsValid() || c.rules.maxSessions == 0 {
+		return netip.Addr{}
+	}
+	return netip.AddrFrom16(c.key(addr)).Unmap()
+}
+
 // key is the client's prefix in 16 bytes, IPv4 in its mapped form.
 func (c *Clients) key(addr netip.Addr) [16]byte {
 	addr = addr.Unmap()

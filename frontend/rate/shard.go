@@ -2,6 +2,7 @@ package rate
 
 import (
 	"math/bits"
+	"net/netip"
 	"sync"
 )
 
@@ -17,6 +18,8 @@ type shard struct {
 	max     int      // entries, with the shared one
 	known   int
 	asked   uint64 // how often the shared entry has judged
+	// landlord is told of the sessions of each client; nil: nobody is.
+	landlord func(client netip.Addr, by int)
 }
 
 // entry is one client, in 40 bytes.
@@ -93,6 +96,9 @@ func (s *shard) close(i uint32) {
 	if e.live == 0 { // closed twice: a count below 0 would be one of 4 billion
 		return
 	}
+	if s.landlord != nil && i != shared {
+		s.landlord(e.client(), -1)
+	}
 	if e.live--; e.live > 0 || i == shared {
 		return
 	}
@@ -101,6 +107,38 @@ func (s *shard) close(i uint32) {
 		s.forget(i)
 	}
 }
+
+// occupy counts n sessions more of a client.
+func (s *shard) occupy(key *[16]byte, hash, n uint32, now int64) uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.find(key, hash)
+	if i == shared {
+		i = s.add(key, hash, now)
+	}
+	e := &s.entries[i]
+	if i != shared && e.live == 0 {
+		s.leave(i)
+	}
+	e.live += n
+	return i
+}
+
+func (s *shard) cede(landlord func(client netip.Addr, by int)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if landlord != nil && s.landlord == nil {
+		for i := range s.entries {
+			if e := &s.entries[i]; i != shared && e.live > 0 {
+				landlord(e.client(), int(e.live))
+			}
+		}
+	}
+	s.landlord = landlord
+}
+
+// client is the first address of the client's prefix.
+func (e *entry) client() netip.Addr { return netip.AddrFrom16(e.key).Unmap() }
 
 func (s *shard) find(key *[16]byte, hash uint32) uint32 {
 	i := s.heads[s.slot(hash)]

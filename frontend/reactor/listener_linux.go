@@ -395,6 +395,9 @@ func (l *listener) Ready(uint32) {
 // accept takes in one client, and reports whether there may be more.
 func (l *listener) accept() bool {
 	p := l.port
+	if p.suspended {
+		return false
+	}
 	if !p.TakeSlot(l.wake) {
 		p.closeResting() // descriptors are short
 		l.listenFor(0)
@@ -456,6 +459,9 @@ func (l *listener) resume() {
 func (l *listener) Expired(*loop.Timer) { l.listenFor(unix.EPOLLIN) }
 
 func (l *listener) listenFor(events uint32) {
+	if l.port.suspended {
+		events = 0
+	}
 	if l.key != 0 {
 		l.port.Change(l.fd, l.key, events)
 	}

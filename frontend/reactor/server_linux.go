@@ -34,6 +34,7 @@ type port struct {
 	*Server
 	*core
 	listeners []*listener
+	suspended bool // nobody is to be accepted
 	targets   map[*backend.Backend][]byte
 	sessions  *session // the first of a list
 	cursors   []*cursor
@@ -162,6 +163,25 @@ func (s *Server) ForgetBackend(b *backend.Backend) {
 	for _, p := range s.ports {
 		p.Post(func() { delete(p.targets, b) })
 	}
+}
+
+// Suspend has nobody accepted any more until Resume; when it returns nobody is. Clients wait in the accept queue.
+func (s *Server) Suspend(ctx context.Context) error {
+	s.suspend(ctx, true)
+	return ctx.Err()
+}
+
+// Resume ends Suspend.
+func (s *Server) Resume() { s.suspend(context.Background(), false) }
+
+func (s *Server) suspend(ctx context.Context, suspended bool) {
+	s.reactor.each(ctx, func(i int, _ *core) {
+		p := s.ports[i]
+		p.suspended = suspended
+		for _, l := range p.listeners {
+			l.resume()
+		}
+	})
 }
 
 // Serve accepts clients until ctx ends; then those that are in the accept queues already are accepted,
