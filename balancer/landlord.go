@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 
 	"weir/backend"
@@ -50,11 +51,14 @@ func (b *Balancer) TakeOver(former []*os.File) error {
 	return nil
 }
 
-// Frontends are those that this process has.
+// Frontends are those that this process has, by all their names.
 func (h *house) Frontends() (names []string) {
-	for _, p := range h.b.parts {
-		names = append(names, p.Name())
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name := range h.parts {
+		names = append(names, name)
 	}
+	slices.Sort(names)
 	return names
 }
 
@@ -62,25 +66,58 @@ func (h *house) Frontends() (names []string) {
 func (h *house) enter(p *part) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.parts[p.Name()] = p
+	h.know(p, p.Name())
+}
+
+// know has a part go by that name in what other processes say, beside its others.
+func (h *house) know(p *part, name string) {
+	if h.parts[name] == p {
+		return
+	}
+	h.parts[name] = p
 	for at, n := range h.has {
-		if at.Frontend == p.Name() && at.Kind != handover.Process {
+		if at.Frontend == name && at.Kind != handover.Process {
 			h.count(at, n)
 		}
 	}
+}
+
+// alias has a part go by the names that it had in other processes.
+func (h *house) alias(p *part, names ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range names {
+		if h.parts[name] == nil {
+			h.know(p, name)
+		}
+	}
+}
+
+// names returns the names that a part has, or has had.
+func (h *house) names(p *part) (list []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name, at := range h.parts {
+		if at == p {
+			list = append(list, name)
+		}
+	}
+	return list
 }
 
 // leave counts nothing more in a part. What others have there stays in the books, should it come back.
 func (h *house) leave(p *part) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.parts[p.Name()] != p {
-		return
-	}
-	delete(h.parts, p.Name())
-	for at := range h.clients {
-		if at.Frontend == p.Name() {
-			delete(h.clients, at)
+	for name, at := range h.parts {
+		if at != p {
+			continue
+		}
+		delete(h.parts, name)
+		for at := range h.clients {
+			if at.Frontend == name {
+				delete(h.clients, at)
+			}
 		}
 	}
 }

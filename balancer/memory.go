@@ -4,16 +4,33 @@ import (
 	"time"
 
 	"weir/backend"
+	"weir/config"
 )
 
 // Memory is what a balancer knows of its backends beside the configuration. A process that takes over
 // recalls it, so that nobody is sent to a backend that is drained or down.
 type Memory struct {
-	Backends []Remembered `json:"backends"`
+	// Frontends is where each frontend listens, and what it is called: in another file it may have another name.
+	Frontends []Known      `json:"frontends"`
+	Backends  []Remembered `json:"backends"`
 	// Notes is what operators say, by name: also of backends that are not there now.
 	Notes []Note `json:"notes"`
 	// FailedOver names the frontends whose backups keep the new sessions.
 	FailedOver []string `json:"failed_over"`
+}
+
+// Known is one frontend.
+type Known struct {
+	Name string `json:"name"`
+	// Names are those that it has, or has had in the processes before.
+	Names []string    `json:"names"`
+	Bind  []KnownBind `json:"bind"`
+}
+
+// KnownBind is one listening address.
+type KnownBind struct {
+	Network string `json:"network"`
+	Address string `json:"address"`
 }
 
 // Remembered is what the probes of one backend say.
@@ -41,6 +58,7 @@ func (b *Balancer) Memory() (m Memory) {
 	parts := b.parts
 	b.mu.Unlock()
 	for _, p := range parts {
+		m.Frontends = append(m.Frontends, p.known(b.house.names(p)))
 		for _, s := range p.pool.Snapshot() {
 			if s.State == backend.Removed {
 				continue
@@ -60,6 +78,16 @@ func (b *Balancer) Memory() (m Memory) {
 
 // Recall takes up what another balancer knew. Call it before Run.
 func (b *Balancer) Recall(m Memory) {
+	now := b.recognise(m.Frontends)
+	for i := range m.Backends {
+		m.Backends[i].Frontend = now.of(m.Backends[i].Frontend)
+	}
+	for i := range m.Notes {
+		m.Notes[i].Frontend = now.of(m.Notes[i].Frontend)
+	}
+	for i := range m.FailedOver {
+		m.FailedOver[i] = now.of(m.FailedOver[i])
+	}
 	b.recallHealth(m.Backends)
 	for _, n := range m.Notes {
 		if p := b.part(n.Frontend); p != nil {
@@ -71,6 +99,40 @@ func (b *Balancer) Recall(m Memory) {
 			p.pool.RestoreFailedOver()
 		}
 	}
+}
+
+// known tells of the frontend to another process.
+func (p *part) known(names []string) Known {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	k := Known{Name: p.Name(), Names: names}
+	for _, l := range p.config.BindOn {
+		k.Bind = append(k.Bind, KnownBind{l.Network, l.Address.Address})
+	}
+	return k
+}
+
+// recognise finds the frontends of another process that are those of this one, and has them go by their old names as
+// well. It returns the names here by the names there.
+func (b *Balancer) recognise(all []Known) (now keys) {
+	there := new(config.Config)
+	for _, k := range all {
+		f := config.Frontend{Name: k.Name}
+		for _, a := range k.Bind {
+			f.BindOn = append(f.BindOn, config.Listen{Address: config.Address{Network: a.Network, Address: a.Address}})
+		}
+		there.Frontends = append(there.Frontends, f)
+	}
+	now = make(keys)
+	for name, was := range renamed(there, b.config) {
+		now[was] = name
+	}
+	for _, k := range all {
+		if p := b.part(now.of(k.Name)); p != nil {
+			b.house.alias(p, append(k.Names, k.Name)...)
+		}
+	}
+	return now
 }
 
 // recallHealth takes up the health of backends that are the same, and are probed: or nobody would ever say otherwise.
