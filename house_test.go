@@ -67,6 +67,7 @@ var pure = []string{"backend/learn", "backend/strategy", "frontend/access", "fro
 
 // pureImports are fit for a pure package beside the ones that compute.
 var pureImports = []string{
+	"runtime", // to yield in a long computation
 	"bytes", "cmp", "container/heap", "encoding/binary", "errors", "fmt", "hash/crc32", "hash/fnv", "hash/maphash", "iter", "math", "math/bits",
 	"math/rand/v2", "net/netip", "slices", "strconv", "strings", "sync", "sync/atomic", "time", "unicode", "unicode/utf8",
 	"github.com/gaissmai/bart",

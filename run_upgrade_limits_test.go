@@ -376,9 +376,19 @@ func TestB60UpgradeHoldsTheLimitOfAClient(t *testing.T) {
 			}
 		}
 		one.Close()
-		eventually(t, "the client to be let in again", func() bool { return !turnedAway(t, d.address) })
-		three := arrive(t, d.address)
-		three.wantServed(t, "the third")
+		eventually(t, "the client to be let in again", func() bool { // and to stay
+			three, err := net.Dial("tcp", d.address)
+			if err != nil {
+				return false
+			}
+			three.SetDeadline(time.Now().Add(patience))
+			if _, err := bufio.NewReader(three).ReadString('\n'); err != nil {
+				three.Close()
+				return false
+			}
+			t.Cleanup(func() { three.Close() })
+			return true
+		})
 		if !turnedAway(t, d.address) {
 			t.Fatal("a third session of a client that may have two")
 		}

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"weir/balancer/admin"
 )
@@ -214,7 +215,6 @@ func TestRealAnswersAreAsDescribed(t *testing.T) {
 			"TCPInfo.retransmissions": "loopback loses nothing",
 			"ClientTable.full":        "it has room for 65536",
 			"Ended.error":             "the operator killed it",
-			"Backend.ejected_until":   "no backend fails so often",
 			"Backend.elsewhere":       "nothing was renamed",
 			"Backend.early_ends":      "every server answers",
 			"Backend.leaving":         "there is always another backend",
@@ -285,6 +285,11 @@ func TestTheFakeIsLikeTheRealOperator(t *testing.T) {
 		c := r.dial(t, "127.0.0.11", r.address("pg"))
 		talk(t, c)
 		h := open(t, admin.Options{})
+		pool := &h.op.State.Frontends[0].Pool
+		gone := pool.Backends[0]
+		until := time.Now().Add(time.Hour)
+		gone.Name, gone.State, gone.EjectedUntil = "gone", "ejected", &until // as the real one has it, first
+		pool.Backends = append([]admin.Backend{gone}, pool.Backends...)
 		id := func(h *house) string {
 			var p admin.SessionPage
 			if err := json.Unmarshal([]byte(h.do(t, "GET", "/v1/sessions", "").body), &p); err != nil {
