@@ -21,7 +21,7 @@ const (
 func TestManyReloadsGrowNothing(t *testing.T) {
 	reloads := 10_000
 	if underRace {
-		reloads /= 10
+		reloads /= 50
 	}
 	if testing.Short() {
 		reloads /= 100
