@@ -87,6 +87,40 @@ func TestB62RenameKeepsTheLimit(t *testing.T) {
 	})
 }
 
+// B62: a frontend under another name, at an address that it had, is the same: what it has stays, and its limits hold.
+func TestB62RenamedFrontend(t *testing.T) {
+	everyEngine(t, func(t *testing.T, engine string) {
+		g := newGauge(t)
+		file := func(name string) string {
+			return strings.Replace(membersFile(engine, "30s", "[frontend.queue]\nsize = 10", "kind = \"none\"",
+				named("b", g.addr(), "max_connections = 1")), `"f"`, fmt.Sprintf("%q", name), 1)
+		}
+		w := startWeirFile(t, file("f"))
+		pool := w.b.Pool("f")
+		first := w.visitor()
+		plan := w.mustReload(file("other"))
+		if got := fmt.Sprint(plan.Changes); got != `[~ frontend other: name: "f" -> "other"]` {
+			t.Errorf("the plan says %s", got)
+		}
+		if w.b.Pool("other") != pool || w.b.Pool("f") != nil {
+			t.Error("the pool is another one")
+		}
+		second := w.dial()
+		eventually(t, "the second to wait", func() bool { return pool.QueueSnapshot().Length == 1 })
+		first.Close()
+		send(t, second, "x")
+		expect(t, second, "k")
+		if line := w.log.next(t, "served connection"); !strings.Contains(line, `"frontend":"other"`) {
+			t.Errorf("the log line has another name: %s", line)
+		}
+		second.Close()
+		w.mustReload(file("f"))
+		if peak := g.peak.Load(); peak != 1 {
+			t.Errorf("the backend saw %d sessions at one time, want 1", peak)
+		}
+	})
+}
+
 // B63: a reload that replaces every backend refuses nobody, also not those that wait.
 func TestB63EveryBackendIsReplaced(t *testing.T) {
 	everyEngine(t, func(t *testing.T, engine string) {
