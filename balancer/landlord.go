@@ -52,6 +52,8 @@ func (b *Balancer) TakeOver(former []*os.File) error {
 
 // Frontends are those that this process has.
 func (h *house) Frontends() (names []string) {
+	h.b.mu.Lock()
+	defer h.b.mu.Unlock()
 	for _, p := range h.b.parts {
 		names = append(names, p.name)
 	}
