@@ -35,7 +35,6 @@ type Tenant struct {
 
 	mu       sync.Mutex
 	reported bool
-	why      error // declined
 	books    map[Place]int
 	changes  map[Place]int // not yet sent
 	open     map[uint64]*asked
