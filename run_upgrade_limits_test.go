@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -348,17 +350,19 @@ func (w *crowd) visit(stays bool) error {
 	return nil
 }
 
-// turnedAway says whether a client is not let in.
-func turnedAway(t *testing.T, address string) bool {
+// stay is served, and stays until the test ends; or it is not let in.
+func stay(t *testing.T, address string) (served bool) {
 	t.Helper()
 	c, err := net.Dial("tcp", address)
-	if err != nil {
-		return errors.Is(err, syscall.ECONNRESET)
+	if err == nil {
+		t.Cleanup(func() { c.Close() })
+		c.SetDeadline(time.Now().Add(patience))
+		_, err = bufio.NewReader(c).ReadString('\n')
 	}
-	defer c.Close()
-	c.SetDeadline(time.Now().Add(patience))
-	_, err = bufio.NewReader(c).ReadString('\n')
-	return errors.Is(err, syscall.ECONNRESET)
+	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatal(err)
+	}
+	return err == nil
 }
 
 // A client has no more sessions than it may in all processes together.
@@ -371,29 +375,20 @@ func TestB60UpgradeHoldsTheLimitOfAClient(t *testing.T) {
 		two.wantServed(t, "the second")
 		for range 2 {
 			d.upgrade()
-			if !turnedAway(t, d.address) {
+			if stay(t, d.address) {
 				t.Fatal("a third session of a client that may have two")
 			}
 		}
 		one.Close()
-		eventually(t, "the client to be let in again", func() bool { // and to stay
-			three, err := net.Dial("tcp", d.address)
-			if err != nil {
-				return false
-			}
-			three.SetDeadline(time.Now().Add(patience))
-			if _, err := bufio.NewReader(three).ReadString('\n'); err != nil {
-				three.Close()
-				return false
-			}
-			t.Cleanup(func() { three.Close() })
-			return true
-		})
-		if !turnedAway(t, d.address) {
+		eventually(t, "the client to be let in again", func() bool { return stay(t, d.address) })
+		if stay(t, d.address) {
 			t.Fatal("a third session of a client that may have two")
 		}
 		send(t, d.pids[0], syscall.SIGKILL)
-		eventually(t, "the client to be let in again", func() bool { return !turnedAway(t, d.address) })
+		eventually(t, "the client to be let in again", func() bool { return stay(t, d.address) })
+		if stay(t, d.address) {
+			t.Fatal("a third session of a client that may have two")
+		}
 		m.wantMost(t, 2)
 		send(t, d.newest(), syscall.SIGTERM)
 	})
@@ -423,6 +418,78 @@ func TestB60TheNewestDies(t *testing.T) {
 		m.wantMost(t, 2)
 		second.Close()
 		fourth.Close()
+		d.wantExit(t, 0)
+	})
+}
+
+// A weir that cannot count serves all the same: each process holds its limits by itself, and the log says so.
+func TestB60SuccessorThatDoesNotCount(t *testing.T) {
+	engines(t, func(t *testing.T, engine string) {
+		m := newMeter(t)
+		program := filepath.Join(t.TempDir(), "weir")
+		if err := os.Link(binary, program); err != nil {
+			write(t, program, read(t, binary))
+			if err := os.Chmod(program, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		file := configure(t, fmt.Sprintf("engine = %q\nbind_on = \"127.0.0.1:0\"\nhealth = { kind = \"none\" }\n%s", engine, queued))
+		write(t, file, read(t, file)+fmt.Sprintf("[[frontend.backend]]\nforward_to = %q\nmax_connections = 1\n", m.Addr()))
+		p := startCommand(t, exec.Command(program, "run", "-v", "-c", file))
+		address := logField(t, p.stderr.await(t, "listening for connections"), "bind_on")
+		first := arrive(t, address)
+		first.wantServed(t, "the first")
+		second := arrive(t, address)
+		p.stderr.awaitNth(t, "serving connection", 2)
+		if err := os.Remove(program); err != nil {
+			t.Fatal(err)
+		}
+		write(t, program, fmt.Sprintf("#!/bin/sh\nunset WEIR_FORMER_FDS\nexec %q \"$@\"\n", binary))
+		if err := os.Chmod(program, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		p.signal(syscall.SIGUSR2)
+		pid, err := strconv.Atoi(logField(t, p.stderr.await(t, "the new process does not count the sessions of this one"), "pid"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		third := arrive(t, address)
+		third.wantServed(t, "the third, in a process that does not know of the first")
+		second.wantWaits(t, "the second")
+		first.Close()
+		second.wantServed(t, "the second")
+		second.Close()
+		third.Close()
+		send(t, pid, syscall.SIGTERM)
+		p.wantExit(t, 0)
+	})
+}
+
+// An old process that does not answer ends an upgrade within the time that it has, and changes nothing.
+func TestB60OldProcessThatIsSilent(t *testing.T) {
+	engines(t, func(t *testing.T, engine string) {
+		t.Parallel() // for it waits
+		m := newMeter(t)
+		d := newDynasty(t, engine, queued, fmt.Sprintf("[[frontend.backend]]\nforward_to = %q\nmax_connections = 2\n", m.Addr()), "")
+		first := arrive(t, d.address)
+		first.wantServed(t, "the first")
+		d.upgrade()
+		second := arrive(t, d.address)
+		second.wantServed(t, "the second")
+		send(t, d.pids[0], syscall.SIGSTOP)
+		send(t, d.newest(), syscall.SIGUSR2)
+		d.stderr.await(t, fmt.Sprintf("process %d has not told within", d.pids[0]))
+		third := arrive(t, d.address)
+		d.awaitQueued(1)
+		third.wantWaits(t, "the third")
+		send(t, d.pids[0], syscall.SIGCONT)
+		first.Close()
+		third.wantServed(t, "the third")
+		d.stderr.await(t, "cannot upgrade: nothing has changed")
+		m.wantMost(t, 2)
+		send(t, d.newest(), syscall.SIGTERM)
+		second.Close()
+		third.Close()
 		d.wantExit(t, 0)
 	})
 }
