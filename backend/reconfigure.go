@@ -3,6 +3,7 @@ package backend
 import (
 	"cmp"
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -114,6 +115,7 @@ func (r *reconfiguration) lock() {
 func (r *reconfiguration) breathe() {
 	if r.done++; r.done == batch {
 		r.unlock()
+		runtime.Gosched() // or whoever was woken would find the lock taken again, for a millisecond each time
 		r.lock()
 	}
 }

@@ -267,6 +267,7 @@ func TestRemovedBackendsLeaveNothing(t *testing.T) {
 		w := startWeirFile(t, file(0))
 		c := w.dial()
 		echoes(t, c)
+		<-w.b.Started() // clients are accepted before all is
 		before := runtime.NumGoroutine()
 		for i := range 40 {
 			w.mustReload(file(i + 1))
