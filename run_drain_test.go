@@ -121,7 +121,8 @@ func TestKillIsInterrupted(t *testing.T) {
 	w.stderr.await(t, `"outcome":"killed"`)
 	p.signal(syscall.SIGINT)
 	p.wantExit(t, 4)
-	if got := p.stderr.String(); got != "weir: interrupted: ended 1 of 4 sessions\n" {
+	// weir may have ended the session before the command has heard of it.
+	if got := p.stderr.String(); got != "weir: interrupted: ended 1 of 4 sessions\n" && got != "weir: interrupted: ended 0 of 0 sessions\n" {
 		t.Errorf("got %q", got)
 	}
 	for _, other := range others {
