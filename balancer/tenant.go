@@ -29,6 +29,9 @@ func (b *Balancer) newPremises() *premises {
 	return &premises{b: b, parts: slices.Clone(b.parts), ceded: make(map[*part]bool), doors: make(map[uint64]func(frontend.SlotAnswer))}
 }
 
+// LetGo is described with handover.Premises.
+func (p *premises) LetGo() { p.b.landlord.Halt() }
+
 // Cede is described with handover.Premises.
 func (p *premises) Cede(t *handover.Tenant, frontends []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), handover.Patience)

@@ -63,12 +63,20 @@ func (b *Balancer) Upgrade(ctx context.Context, s Successor) (pid int, err error
 	if err != nil {
 		b.log.Warn().Err(err).Msg("this process and the new one will hold the limits each by itself")
 	}
-	to := b.newPremises()
-	ready, memory, process, err := s.start(slices.Concat(b.sockets(), s.Sockets), theirs, b.landlord.Halt())
-	theirs.Close() // nil is allowed
+	former, err := b.landlord.Files()
 	if err != nil {
 		mine.Hangup()
-		b.landlord.Resume()
+		theirs.Close()
+		return 0, fmt.Errorf("upgrade: %w", err)
+	}
+	to := b.newPremises()
+	ready, memory, process, err := s.start(slices.Concat(b.sockets(), s.Sockets), theirs, former)
+	theirs.Close() // nil is allowed
+	for _, f := range former {
+		f.Close()
+	}
+	if err != nil {
+		mine.Hangup()
 		return 0, fmt.Errorf("upgrade: start %s: %w", s.Binary, err)
 	}
 	tenant := handover.NewTenant(mine, to, b.guard)
@@ -131,7 +139,7 @@ func (b *Balancer) sockets() (all []frontend.Socket) {
 
 // start starts the successor. What it writes to ready tells how it is doing; it reads memory. It speaks with this process
 // over theirs, if that is not nil, and with those before it over the others.
-func (s *Successor) start(sockets []frontend.Socket, theirs *os.File, others []*handover.Conn) (ready, memory *os.File, process *os.Process, err error) {
+func (s *Successor) start(sockets []frontend.Socket, theirs *os.File, others []*os.File) (ready, memory *os.File, process *os.Process, err error) {
 	ready, tell, err := os.Pipe()
 	if err != nil {
 		return nil, nil, nil, err
@@ -176,9 +184,10 @@ func (s *Successor) start(sockets []frontend.Socket, theirs *os.File, others []*
 	return ready, memory, process, err
 }
 
-func descriptors(conns []*handover.Conn) (fds []uintptr) {
-	for _, c := range conns {
-		if raw, err := c.SyscallConn(); err == nil {
+// descriptors are those of files that stay open. File.Fd would make them block, for other processes too.
+func descriptors(files []*os.File) (fds []uintptr) {
+	for _, f := range files {
+		if raw, err := f.SyscallConn(); err == nil {
 			raw.Control(func(fd uintptr) { fds = append(fds, fd) })
 		}
 	}

@@ -25,6 +25,8 @@ type rooms struct {
 	landlord *handover.Landlord
 }
 
+func (r *rooms) LetGo() { r.landlord.Halt() }
+
 func (r *rooms) Reclaim() {
 	r.landlord.Resume()
 	r.Pool.Reclaim()

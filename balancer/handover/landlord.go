@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os"
 	"slices"
 	"sync"
@@ -38,10 +39,9 @@ const Patience = 5 * time.Second
 
 // Landlord is the end of the newest process: it counts what the processes before it have, and answers them.
 type Landlord struct {
-	house  House
-	guard  *contain.Guard
-	log    zerolog.Logger
-	opened chan struct{} // closed when all have reported
+	house House
+	guard *contain.Guard
+	log   zerolog.Logger
 
 	changing sync.Mutex
 	tenants  []*tenant
@@ -50,7 +50,7 @@ type Landlord struct {
 
 // NewLandlord returns a landlord without tenants.
 func NewLandlord(house House, guard *contain.Guard, log zerolog.Logger) *Landlord {
-	return &Landlord{house: house, guard: guard, log: log, opened: make(chan struct{})}
+	return &Landlord{house: house, guard: guard, log: log}
 }
 
 // Greet asks the processes at the other ends of those connections for what they have, and counts it: when it returns
@@ -65,14 +65,52 @@ func (l *Landlord) Greet(conns []*Conn) error {
 	if len(conns) == 0 {
 		return nil
 	}
+	if err := l.tenants[0].letGo(l.tenants[1:]); err != nil {
+		return err
+	}
 	if err := greet(l.tenants[1:]); err != nil {
 		return err
 	}
 	if err := greet(l.tenants[:1]); err != nil {
 		return err
 	}
-	close(l.opened)
+	open(l.tenants)
 	return nil
+}
+
+// letGo has a tenant that is not greeted yet leave those before it to this process. Until then it goes on counting them.
+func (t *tenant) letGo(others []*tenant) error {
+	if len(others) == 0 {
+		return nil
+	}
+	t.conn.SetDeadline(time.Now().Add(Patience))
+	if t.conn.send(&message{LetGo: true}) != nil {
+		return nil // it has ended
+	}
+	for {
+		switch m, err := t.conn.receive(); {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return fmt.Errorf("process %d has not let go within %v of those before it", t.pid, Patience)
+		case err != nil || m.Free:
+			return nil
+		}
+	}
+}
+
+// open answers what is asked, now that all is counted: the oldest first, whose sessions came before all others.
+func open(tenants []*tenant) {
+	for _, t := range slices.Backward(tenants) {
+		close(t.opened)
+		if t.hasReported() { // or it does not answer
+			<-t.lodged
+		}
+	}
+}
+
+func (t *tenant) hasReported() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.told
 }
 
 // greet has tenants report.
@@ -103,6 +141,27 @@ func greet(tenants []*tenant) (err error) {
 	return err
 }
 
+// Files are copies of the connections, for a successor to inherit. They belong to the caller.
+func (l *Landlord) Files() (files []*os.File, err error) {
+	l.changing.Lock()
+	defer l.changing.Unlock()
+	for _, t := range l.tenants {
+		f, err := t.conn.File()
+		switch {
+		case errors.Is(err, net.ErrClosed): // it has ended, or is about to
+			<-t.left
+		case err != nil:
+			for _, f := range files {
+				f.Close()
+			}
+			return nil, fmt.Errorf("copy the connection to process %d: %w", t.pid, err)
+		default:
+			files = append(files, f)
+		}
+	}
+	return files, nil
+}
+
 // Halt stops counting and answering, for a successor to go on: it returns the connections, which it inherits. What is
 // counted until then stays counted.
 func (l *Landlord) Halt() (conns []*Conn) {
@@ -130,6 +189,7 @@ func (l *Landlord) Resume() {
 	if err := greet(l.tenants); err != nil {
 		l.log.Warn().Err(err).Msg("an older process does not tell what sessions it has: those that it had are counted on")
 	}
+	open(l.tenants)
 }
 
 // Close leaves the tenants to themselves.
@@ -144,11 +204,14 @@ type tenant struct {
 	*Landlord
 	conn *Conn
 	pid  int
-	exit func() // waits for its end
+	exit func()        // waits for its end
+	left chan struct{} // closed when it has ended, and all is free that it had
 
 	// Of one start.
 	epoch    uint64
-	reported chan error // gets one value
+	reported chan error    // gets one value
+	opened   chan struct{} // closed when all have reported: what is asked may be answered
+	lodged   chan struct{} // closed when who asked with the report waits
 	stop     chan struct{}
 	running  sync.WaitGroup
 
@@ -164,6 +227,7 @@ type tenant struct {
 	told    bool // its report is counted
 	books   map[Place]int
 	fresh   map[Place]int // a report that is not complete
+	asked   []Question    // likewise
 	lodgers map[uint64]*lodger
 	denied  []Answer
 }
@@ -174,7 +238,7 @@ type lodger struct {
 }
 
 func newTenant(l *Landlord, c *Conn) *tenant {
-	t := &tenant{Landlord: l, conn: c, pid: c.maker(), answers: make(chan struct{}, 1), books: make(map[Place]int), lodgers: make(map[uint64]*lodger)}
+	t := &tenant{Landlord: l, conn: c, pid: c.maker(), answers: make(chan struct{}, 1), left: make(chan struct{}), books: make(map[Place]int), lodgers: make(map[uint64]*lodger)}
 	t.exit = watchExit(t.pid)
 	return t
 }
@@ -183,7 +247,7 @@ func newTenant(l *Landlord, c *Conn) *tenant {
 func (t *tenant) start() {
 	t.conn.halt(false)
 	t.epoch, t.reported, t.stop = rand.Uint64(), make(chan error, 1), make(chan struct{})
-	t.told = false
+	t.opened, t.lodged, t.told = make(chan struct{}), make(chan struct{}), false
 	t.running.Go(func() { t.guard.Do("listen to a process before this one", t.listen) })
 	t.running.Go(func() { t.guard.Do("speak to a process before this one", t.speak) })
 }
@@ -211,6 +275,8 @@ func (t *tenant) sendLodgersAway() {
 }
 
 func (t *tenant) listen() {
+	lodged := sync.OnceFunc(func() { close(t.lodged) })
+	defer lodged()
 	for {
 		m, err := t.conn.receive()
 		if err != nil {
@@ -223,12 +289,13 @@ func (t *tenant) listen() {
 		}
 		switch {
 		case m.Declined != "":
+			lodged()
 			t.log.Warn().Int("pid", t.pid).Str("why", m.Declined).Msg("a process before this one does not tell what sessions it has: each holds the limits by itself")
 			t.report(nil)
 		case m.Failed != "":
 			t.report(fmt.Errorf("process %d cannot tell what sessions it has: %s", t.pid, m.Failed))
 		case m.Report != nil:
-			t.hear(m)
+			t.hear(m, lodged)
 		case t.told:
 			t.change(m)
 		} // or it was for the landlord before
@@ -244,12 +311,12 @@ func (t *tenant) report(err error) {
 
 // hear takes in a piece of a report, and with the last one counts it in place of what was counted before. Then it waits
 // until all have reported.
-func (t *tenant) hear(m *message) {
+func (t *tenant) hear(m *message, lodged func()) {
 	if m.Report.Epoch != t.epoch {
 		return
 	}
 	if m.Report.First {
-		t.fresh = make(map[Place]int)
+		t.fresh, t.asked = make(map[Place]int), nil
 	}
 	for _, c := range m.Counts {
 		if c.Kind == Order {
@@ -258,6 +325,7 @@ func (t *tenant) hear(m *message) {
 			add(t.fresh, c.Place, c.N)
 		}
 	}
+	t.asked = append(t.asked, m.Questions...)
 	if !m.Report.Last {
 		return
 	}
@@ -275,6 +343,8 @@ func (t *tenant) hear(m *message) {
 	t.report(nil)
 	select {
 	case <-t.opened:
+		t.change(&message{Questions: t.asked})
+		lodged()
 	case <-t.stop:
 	}
 }
@@ -376,6 +446,7 @@ func (t *tenant) answer() (answers []Answer) {
 
 // ends has all come free that the process had.
 func (t *tenant) ends() {
+	defer close(t.left)
 	t.conn.Close()
 	t.exit()
 	t.mu.Lock()

@@ -10,7 +10,9 @@ type message struct {
 	// Hello and Answers are said by the landlord.
 	Hello   *hello   `json:"hello,omitempty"`
 	Answers []Answer `json:"answers,omitempty"`
+	LetGo   bool     `json:"let_go,omitempty"` // of the processes before the tenant
 	// The rest is said by the tenant.
+	Free      bool       `json:"free,omitempty"`   // those before it, as it was told
 	Report    *report    `json:"report,omitempty"` // what Counts belong to; nil: they are changes
 	Counts    []count    `json:"counts,omitempty"`
 	Questions []Question `json:"questions,omitempty"`

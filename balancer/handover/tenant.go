@@ -12,6 +12,8 @@ import (
 
 // Premises is what a tenant lives in: the pools and frontends of an old process.
 type Premises interface {
+	// LetGo leaves the processes before this one to the one after it. Reclaim takes them back.
+	LetGo()
 	// Cede has those frontends decide nothing more by themselves, and all others do again. They tell t what they have
 	// and give back, and ask it. It is called again when there is another landlord.
 	Cede(t *Tenant, frontends []string) error
@@ -161,6 +163,10 @@ func (t *Tenant) listen() {
 			await() // what it has is closed then
 			return
 		}
+		if m.LetGo {
+			t.of.LetGo()
+			t.conn.send(&message{Free: true})
+		}
 		if h := m.Hello; h != nil {
 			frontends = append(frontends, h.Frontends...)
 			if !h.Last {
@@ -202,16 +208,16 @@ func (t *Tenant) greet(h *hello, frontends []string) {
 func (t *Tenant) tell(epoch uint64, frontends []string) error {
 	t.sending.Lock()
 	defer t.sending.Unlock()
-	all, lost := t.inventory(frontends)
+	all, questions, lost := t.inventory(frontends)
 	for _, q := range lost {
 		t.of.Answered(&q.Question, &Answer{Ticket: q.Ticket, Refused: Lost})
 	}
-	return t.report(epoch, all)
+	return t.report(epoch, all, questions)
 }
 
-// inventory returns all that there is in those frontends, and has all be asked that is open there. lost is what was
-// asked elsewhere.
-func (t *Tenant) inventory(frontends []string) (all []count, lost []*asked) {
+// inventory returns all that there is in those frontends, and all that is asked there: who waits here came before those
+// who come to the landlord. lost is what was asked elsewhere.
+func (t *Tenant) inventory(frontends []string) (all []count, questions []Question, lost []*asked) {
 	here := map[string]bool{"": true}
 	for _, f := range frontends {
 		here[f] = true
@@ -238,18 +244,29 @@ func (t *Tenant) inventory(frontends []string) (all []count, lost []*asked) {
 		t.unsent = append(t.unsent, ticket)
 	}
 	slices.Sort(t.unsent)
-	t.taken = nil
+	for _, ticket := range t.unsent {
+		q := t.open[ticket]
+		q.sent = true
+		questions = append(questions, q.Question)
+	}
+	t.unsent, t.taken = nil, nil
 	clear(t.changes)
 	t.reported = true
 	t.wake()
-	return all, lost
+	return all, questions, lost
 }
 
-func (t *Tenant) report(epoch uint64, all []count) error {
-	pieces := parts(all, (*count).size)
-	for i, piece := range pieces {
-		r := report{PID: os.Getpid(), Epoch: epoch, First: i == 0, Last: i == len(pieces)-1}
-		if err := t.conn.send(&message{Report: &r, Counts: piece}); err != nil {
+func (t *Tenant) report(epoch uint64, all []count, questions []Question) error {
+	var list []*message
+	for _, piece := range parts(all, (*count).size) {
+		list = append(list, &message{Counts: piece})
+	}
+	for _, piece := range parts(questions, (*Question).size) {
+		list = append(list, &message{Questions: piece})
+	}
+	for i, m := range list {
+		m.Report = &report{PID: os.Getpid(), Epoch: epoch, First: i == 0, Last: i == len(list)-1}
+		if err := t.conn.send(m); err != nil {
 			return err
 		}
 	}
