@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -201,6 +202,29 @@ func newProbedServer(t *testing.T) *probedServer {
 	})
 	t.Cleanup(func() { s.Close(); serving.Wait() })
 	return s
+}
+
+// The admin API answers a moment before the frontends are started: what it is asked for then holds.
+func TestAdminWhileWeirStarts(t *testing.T) {
+	everyEngine(t, func(t *testing.T, engine string) {
+		for i := range 20 {
+			t.Run(strconv.Itoa(i), func(t *testing.T) {
+				a, b := newProbedServer(t), newProbedServer(t)
+				w := startWeirFile(t, membersFile(engine, "30s", "", "interval = \"10ms\"\non_up = \"close_backup_sessions\"",
+					named("a", a.addr()), named("b", b.addr(), "backup = true")))
+				v, _ := w.b.View("f")
+				v.SetAdmin(v.Pool.Backends()[1], backend.AdminMaint, "set to maint by test")
+				v.Failback()
+				eventually(t, "probes", func() bool { return a.probes.Load() > 3 })
+				before := b.probes.Load()
+				eventually(t, "probes", func() bool { return a.probes.Load() > 10 })
+				if n := b.probes.Load() - before; n > 1 { // one was under way
+					t.Errorf("%d probes in maintenance", n)
+				}
+				w.state(1, backend.Maint)
+			})
+		}
+	})
 }
 
 // Maintenance means that nobody probes; and what is ready again serves when a probe has passed.

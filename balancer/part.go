@@ -37,7 +37,7 @@ type part struct {
 	removals removals
 	closing  atomic.Bool // sessions of backups are being closed
 
-	watching context.Context    // nil before start
+	watching context.Context    // nil before start, which sets it with mu
 	unwatch  context.CancelFunc // ends it
 	stop     context.CancelFunc // accepting
 	serving  chan struct{}      // closed when nobody is accepted any more
@@ -58,12 +58,14 @@ func (p *part) rename(name string) {
 // start serves until stop, and looks after sessions and backends until watching ends.
 func (p *part) start(watching context.Context) {
 	accepting, stop := context.WithCancel(context.Background())
+	p.probing.Lock() // for the admin API may ask for something already
+	defer p.probing.Unlock()
+	p.mu.Lock()
 	p.watching, p.unwatch = context.WithCancel(watching)
+	p.mu.Unlock()
 	p.stop, p.serving = stop, make(chan struct{})
 	go p.serve(accepting)
 	p.watchers.Go(func() { p.guard.Keep(p.watching, "the watch on the sessions of frontend "+p.Name(), p.frontend.Watch) })
-	p.probing.Lock()
-	defer p.probing.Unlock()
 	p.probeAll(p.config)
 }
 

@@ -97,9 +97,9 @@ func (p *part) closeBackups() {
 // closesBackups says whether sessions of backups are to end now.
 func (p *part) closesBackups() bool {
 	p.mu.Lock()
-	wanted := p.config.Health.OnUp == closeBackupSessions
+	wanted, watching := p.config.Health.OnUp == closeBackupSessions, p.watching
 	p.mu.Unlock()
-	if !wanted || p.watching == nil || p.watching.Err() != nil || p.pool.FailedOver() {
+	if !wanted || watching == nil || watching.Err() != nil || p.pool.FailedOver() {
 		return false
 	}
 	_, others, sessions := p.backups()
